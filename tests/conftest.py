@@ -1,0 +1,66 @@
+"""Fixtures for every test: small videos made on the spot, and where real test data may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real people's videos, which are not part of the repository."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real test data at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_clip() -> Path:
+    """The clip of the synthetic person that ships."""
+    from assets.manifest import asset_path, load_manifest
+
+    if "clips/demo" not in load_manifest():
+        pytest.skip("the asset clips/demo is not made yet")
+    return asset_path("clips/demo")
+
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_video(tmp_path_factory: pytest.TempPathFactory) -> MakeVideo:
+    """make_video(frames=20, size=(64, 48), fps=25.0, times_ns=None, name="plain.mp4") -> its path.
+
+    Frame i is plain grey of brightness 40 + 4 * i, with a white left upper corner.
+    """
+    from apps.video_writer import VideoWriter
+
+    def make(
+        frames: int = 20,
+        size: tuple[int, int] = (64, 48),
+        fps: float = 25.0,
+        times_ns: list[int] | None = None,
+        name: str = "plain.mp4",
+    ) -> Path:
+        path = tmp_path_factory.mktemp("video") / name
+        with VideoWriter(path, size, fps) as writer:
+            for i in range(frames):
+                rgb = np.full((size[1], size[0], 3), 40 + 4 * (i % 50), np.uint8)
+                rgb[: size[1] // 3, : size[0] // 3] = 255
+                at_ns = round(i * 1e9 / fps) if times_ns is None else times_ns[i]
+                writer.write(rgb, at_ns)
+        return path
+
+    return make
