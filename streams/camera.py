@@ -1,0 +1,102 @@
+"""Cameras: intrinsics, lens distortion and place in the world.
+
+OpenCV axes: x right, y down, z forward. Pixel (0, 0) is the *centre* of the top-left pixel, so an
+image spans (-0.5, w - 0.5) and resizing by s maps x to (x + 0.5) * s - 0.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.array_contract import require_array, require_choice, require_finite, require_size
+from streams.rigid import Rigid
+
+DISTORTION_MODELS = ("none", "pinhole_brown", "fisheye")
+
+WORLD_FROM_WEBCAM = Rigid(np.array([0.0, 1.0, 0.0, 0.0]))
+"""A webcam that defines the world: its centre is the origin, it looks along -z, y is up."""
+
+WEBCAM_HORIZONTAL_FOV = np.deg2rad(60.0)
+"""The usual laptop camera's field of view along the longer image side, radians."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distortion:
+    """Lens distortion on normalised image coordinates (x/z, y/z).
+
+    "pinhole_brown": k1 k2 p1 p2 k3 (OpenCV's order). "fisheye": k1..k4 of OpenCV's Kannala-Brandt
+    model, theta_d = theta (1 + k1 theta^2 + ... + k4 theta^8). "none": no coefficients.
+    """
+
+    model: str = "none"
+    coefficients: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_choice("Distortion.model", self.model, DISTORTION_MODELS)
+        wanted = {"none": 0, "pinhole_brown": 5, "fisheye": 4}[self.model]
+        if len(self.coefficients) != wanted:
+            raise ValueError(
+                f"Distortion.coefficients: expected {wanted} for {self.model!r}, "
+                f"got {len(self.coefficients)}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Camera:
+    """One calibrated camera at one resolution."""
+
+    name: str
+    size: tuple[int, int]
+    """(width, height) in pixels."""
+    focal: npt.NDArray[np.float64]
+    """(2,) float64 pixels, fx fy, both positive."""
+    centre: npt.NDArray[np.float64]
+    """(2,) float64 pixels, the principal point."""
+    distortion: Distortion = field(default_factory=Distortion)
+    world_from_camera: Rigid = WORLD_FROM_WEBCAM
+
+    def __post_init__(self) -> None:
+        require_size("Camera.size", self.size)
+        for name in ("focal", "centre"):
+            value = require_array(f"Camera.{name}", getattr(self, name), np.float64, (2,))
+            require_finite(f"Camera.{name}", value)
+            object.__setattr__(self, name, value)
+        if not (self.focal > 0).all():
+            raise ValueError(f"Camera.focal: expected positive pixels, got {self.focal}")
+
+    @staticmethod
+    def from_fov(
+        size: tuple[int, int],
+        fov_long_side: float = WEBCAM_HORIZONTAL_FOV,
+        *,
+        name: str = "camera",
+        world_from_camera: Rigid = WORLD_FROM_WEBCAM,
+    ) -> Camera:
+        """A pinhole with square pixels, centred, whose *longer* side spans `fov_long_side` radians.
+
+        The guess for a camera that nobody calibrated.
+        """
+        require_size("Camera.from_fov size", size)
+        focal = max(size) / (2.0 * np.tan(fov_long_side / 2.0))
+        return Camera(
+            name,
+            size,
+            np.array([focal, focal]),
+            np.array([(size[0] - 1) / 2.0, (size[1] - 1) / 2.0]),
+            world_from_camera=world_from_camera,
+        )
+
+    def scaled(self, size: tuple[int, int]) -> Camera:
+        """The same camera read out at another resolution (both axes scaled on their own)."""
+        require_size("Camera.scaled size", size)
+        s = np.array(size, np.float64) / np.array(self.size, np.float64)
+        return replace(self, size=size, focal=self.focal * s, centre=(self.centre + 0.5) * s - 0.5)
+
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """(3, 3) float64 intrinsic matrix K."""
+        return np.array(
+            [[self.focal[0], 0.0, self.centre[0]], [0.0, self.focal[1], self.centre[1]], [0, 0, 1]]
+        )

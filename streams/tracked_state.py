@@ -1,0 +1,114 @@
+"""What tracking says of a person at one moment: face, gaze, hands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.array_contract import (
+    require_array,
+    require_choice,
+    require_finite,
+    require_time,
+    require_unit_interval,
+)
+from streams.rigid import Rigid
+
+Float32 = npt.NDArray[np.float32]
+
+SIDES = ("left", "right")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandPose:
+    """One hand of the person. Wrist frame as in OpenXR: -z towards the fingers, +y out of the
+    back of the hand, x to the right of someone who looks along -z with y up."""
+
+    side: str
+    """"left" or "right": the person's own."""
+    joints: Float32
+    """(21, 3) float32 metres, world frame, MediaPipe's order (0 wrist, 1-4 thumb, 5-8 index...)."""
+    world_from_wrist: Rigid
+    angles: Float32
+    """(5, 4) float32 radians, thumb to little finger: spread at the base (positive away from the
+    middle finger), then flexion at the three joints from base to tip (0 = straight)."""
+    confidence: float
+    """0..1."""
+
+    def __post_init__(self) -> None:
+        require_choice("HandPose.side", self.side, SIDES)
+        for name, shape in (("joints", (21, 3)), ("angles", (5, 4))):
+            value = require_array(f"HandPose.{name}", getattr(self, name), np.float32, shape)
+            require_finite(f"HandPose.{name}", value)
+            object.__setattr__(self, name, value)
+        require_unit_interval("HandPose.confidence", self.confidence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FacePose:
+    """Face and head of the person. Head frame: x to the face's left (the viewer's right), y up,
+    z out of the face, so that a head that looks straight into a webcam has the world's axes; the
+    origin is the middle between the eye balls' centres."""
+
+    blendshapes: Float32
+    """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`."""
+    landmarks: Float32
+    """(478, 3) float32 metres, head frame, MediaPipe's order (468-472 right iris, 473-477 left)."""
+    gaze: Float32
+    """(2, 3) float32 unit vectors, head frame, the person's left eye first."""
+    world_from_head: Rigid
+    confidence: float
+    """0..1."""
+
+    def __post_init__(self) -> None:
+        for name, shape in (("blendshapes", (52,)), ("landmarks", (478, 3)), ("gaze", (2, 3))):
+            value = require_array(f"FacePose.{name}", getattr(self, name), np.float32, shape)
+            require_finite(f"FacePose.{name}", value)
+            object.__setattr__(self, name, value)
+        require_unit_interval("FacePose.confidence", self.confidence)
+        if self.blendshapes.min() < 0.0 or self.blendshapes.max() > 1.0:
+            raise ValueError(
+                "FacePose.blendshapes: expected numbers from 0 to 1, got "
+                f"{self.blendshapes.min():.4g} to {self.blendshapes.max():.4g}"
+            )
+        require_unit_vectors("FacePose.gaze", self.gaze)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedState:
+    """Everything tracked in one frame. What is not seen is absent, never a stale copy."""
+
+    t_ns: int
+    """Of the observation (mid-exposure), monotonic nanoseconds."""
+    source: str
+    """Which camera or headset this came from."""
+    face: FacePose | None = None
+    hands: tuple[HandPose, ...] = ()
+    """At most one a side."""
+
+    def __post_init__(self) -> None:
+        require_time("TrackedState.t_ns", self.t_ns)
+        require_one_hand_a_side("TrackedState.hands", self.hands)
+
+    def hand(self, side: str) -> HandPose | None:
+        """The hand of that side, or None when it is not seen."""
+        require_choice("TrackedState.hand side", side, SIDES)
+        return next((hand for hand in self.hands if hand.side == side), None)
+
+
+def require_one_hand_a_side(where: str, hands: tuple[HandPose, ...]) -> None:
+    """Raise ValueError when `hands` is no tuple or holds two hands of the same side."""
+    if not isinstance(hands, tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{where}: expected a tuple of HandPose, got {type(hands).__name__}")
+    sides = [hand.side for hand in hands]
+    if len(set(sides)) != len(sides):
+        raise ValueError(f"{where}: expected at most one hand a side, got {sides}")
+
+
+def require_unit_vectors(where: str, vectors: Float32) -> None:
+    """Raise ValueError unless every row of (N, 3) has length 1 within 1e-3."""
+    norms = np.sqrt((vectors.astype(np.float64) ** 2).sum(-1))
+    if np.abs(norms - 1.0).max() > 1e-3:
+        raise ValueError(f"{where}: expected unit vectors, got lengths {norms}")
