@@ -1,0 +1,121 @@
+"""The seam between whatever takes pictures and everything that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from streams.camera import WEBCAM_HORIZONTAL_FOV, Camera
+from streams.frame import Frame
+
+SPECS = "webcam:NUMBER, video:PATH"
+
+
+class SourceError(OSError):
+    """A source cannot be opened, or stopped giving pictures. The message is one readable line."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What is known or wished of a source before it is opened."""
+
+    fov_long_side: float = WEBCAM_HORIZONTAL_FOV
+    """Radians along the longer image side, of a camera that nobody calibrated."""
+    size: tuple[int, int] | None = None
+    """(width, height) to ask of a webcam; None takes its default. A file has its own."""
+    fps: float | None = None
+    """Rate to ask of a webcam; None takes its default. A file has its own."""
+    mirrored: bool = False
+    """True when the source delivers mirror images ("selfie" pictures)."""
+    longest_side: int = 2048
+    """Pictures with a longer side than this are scaled down as they are read: trackers use no
+    more, and a few 8k frames on their way through the stages would fill the memory."""
+    timeout_s: float = 5.0
+    """A live source that gives no picture for so long counts as unplugged."""
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.fov_long_side <= 3.0:
+            raise ValueError(
+                "SourceOptions.fov_long_side: expected 0.1 to 3.0 radians, "
+                f"got {self.fov_long_side!r}"
+            )
+        if self.longest_side < 16:
+            raise ValueError(
+                f"SourceOptions.longest_side: expected at least 16 pixels, got {self.longest_side}"
+            )
+        if not self.timeout_s > 0:
+            raise ValueError(
+                f"SourceOptions.timeout_s: expected seconds above 0, got {self.timeout_s}"
+            )
+
+
+class FrameSource(Protocol):
+    """Gives frames one after the other, with strictly rising `seq` and `t_ns`.
+
+    A live source gives its newest picture and drops what nobody fetched (a gap in `seq`); any
+    other one gives every picture. `close` may be called twice and from another thread.
+    """
+
+    @property
+    def camera(self) -> Camera:
+        """The camera of every frame."""
+        ...
+
+    @property
+    def fps(self) -> float:
+        """Nominal frames a second; the frames' own times are what counts."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """True when pictures are lost unless they are fetched in time."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """How many faults were met in the data so far; 0 for a sound source."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __next__(self) -> Frame: ...
+
+    def close(self) -> None:
+        """Let go of the device or file."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
+    """Open "webcam:0", "webcam:/dev/video2" or "video:talk.mp4".
+
+    Raises SourceError when there is no such source or it is unreadable, ValueError when the spec
+    itself makes no sense.
+    """
+    chosen = options or SourceOptions()
+    kind, _, where = spec.partition(":")
+    if not where:
+        raise ValueError(f"source {spec!r}: expected one of {SPECS}")
+    # Imported here: a video needs no OpenCV, a webcam no FFmpeg.
+    if kind == "webcam":
+        from capture.webcam import Webcam
+
+        return Webcam(int(where) if where.isdigit() else where, chosen)
+    elif kind == "video":
+        from capture.video_file import VideoFile
+
+        return VideoFile(Path(where), chosen)
+    else:
+        raise ValueError(f"source {spec!r}: expected one of {SPECS}")
