@@ -1,0 +1,1 @@
+"""Landmark models by maker, one file each, behind the Protocols of `tracking.engine`."""

@@ -1,0 +1,307 @@
+"""From a camera's frame to what is known of the person: the one entrance of tracking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from assets.manifest import asset_path
+from streams.camera import Camera
+from streams.frame import Frame
+from streams.rigid import Rigid
+from streams.tracked_state import FacePose, HandPose, TrackedState
+from tracking.association import hand_size, one_hand_a_side
+from tracking.canonical_face import CanonicalFace, read_canonical_face
+from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture
+from tracking.engine_slot import EngineSlot
+from tracking.gaze import gaze_from_iris
+from tracking.hand_placement import lies_on_face, place_hand
+from tracking.head_pose import fit_head
+from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.pose_fit import part_inside
+
+LONGEST_SIDE = 2048
+"""Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
+WORST_FACE_ERROR = 0.125
+"""Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
+guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
+HAND_LENGTH = 0.18
+"""Metres, wrist to finger tip: the size by which the filter of a hand's 3D shape is scaled."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """How to track."""
+
+    engine: str = "mediapipe"
+    """Whose landmark models: "mediapipe"."""
+    faces: int = 1
+    """1, or 0 to leave the face alone."""
+    hands: int = 2
+    """At most this many hands: 0, 1 or 2."""
+    min_detection: float = 0.5
+    """0..1, of the detector to begin with a face or hand."""
+    min_presence: float = 0.5
+    """0..1, of the landmark model that there is one."""
+    min_tracking: float = 0.5
+    """0..1, to follow it into the next frame without the detector."""
+    look_for_hands_every: int = 3
+    """While fewer than `hands` are seen, look for more in every n-th frame only (the search costs
+    more than a face); a hand that is seen is followed in every frame."""
+    hand_filter: OneEuroOptions = field(default_factory=OneEuroOptions)
+    """Quiets the joints; the face is filtered by its engine."""
+    patience_s: float = 30.0
+    """Seconds to wait for an engine before it counts as hung."""
+    face_model: Path | None = None
+    """Another face bundle than the shipped one."""
+    hand_model: Path | None = None
+    """Another hand bundle than the shipped one."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("faces", (0, 1)), ("hands", (0, 1, 2))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"TrackerOptions.{name}: expected one of {choices}, got {getattr(self, name)!r}"
+                )
+        for name in ("min_detection", "min_presence", "min_tracking"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"TrackerOptions.{name}: expected 0 to 1, got {getattr(self, name)!r}"
+                )
+        if self.look_for_hands_every < 1:
+            raise ValueError(
+                "TrackerOptions.look_for_hands_every: expected 1 or more, "
+                f"got {self.look_for_hands_every!r}"
+            )
+        if not self.patience_s > 0:
+            raise ValueError(
+                f"TrackerOptions.patience_s: expected seconds above 0, got {self.patience_s!r}"
+            )
+
+
+class Tracker:
+    """Tracks one person through the frames of one camera after another.
+
+    `track` uses engines that remember the last frames, so frames go in in their order. A frame of
+    another camera (by name), or one that is older than the last, begins anew: nothing found before
+    has a say in it. Equal frames from the beginning give equal states. Not for several threads at
+    once.
+    """
+
+    def __init__(self, options: TrackerOptions) -> None:
+        """Use `Tracker.open`."""
+        self._options = options
+        self._canonical: CanonicalFace | None = None
+        self._face_slot: EngineSlot[FaceMarks | None] | None = None
+        self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
+        self._closed = False
+        self._prepare_engines()
+        self._begin()
+
+    @staticmethod
+    def open(options: TrackerOptions | None = None) -> Tracker:
+        """Load the models (about a second, the first time in a process several).
+
+        Raises ValueError when an option or a model file is bad, RuntimeError or TimeoutError when
+        an engine does not open.
+        """
+        return Tracker(options or TrackerOptions())
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engines and their threads, within seconds even if they hang. Idempotent."""
+        self._closed = True
+        for slot in self._slots():
+            slot.close()
+
+    def track(self, frame: Frame) -> TrackedState:
+        """What is seen in this frame, in the world of its camera.
+
+        Raises ValueError when it is no Frame, is smaller than 16 x 16 or the tracker is closed;
+        TrackingError when an engine fails twice on it (the next frame gets a new engine).
+        """
+        if self._closed:
+            raise ValueError("Tracker.track: expected an open tracker, got a closed one")
+        if not isinstance(frame, Frame):
+            raise ValueError(f"Tracker.track: expected a Frame, got {type(frame).__name__}")
+        if min(frame.camera.size) < SMALLEST_SIDE:
+            raise ValueError(
+                f"Tracker.track: expected a picture of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} "
+                f"pixels, got {frame.camera.size[0]} x {frame.camera.size[1]}"
+            )
+        self._follow_source(frame)
+        picture = _picture(frame)
+        # Milliseconds that grow with every frame, as MediaPipe demands.
+        self._last_ms = max((frame.t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
+        scale = frame.camera.size[0] / picture.shape[1], frame.camera.size[1] / picture.shape[0]
+
+        for slot in self._slots():
+            slot.ask(picture, self._last_ms)
+        found_face = self._face_slot.answer() if self._face_slot is not None else None
+        found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
+
+        marks = _enlarged_face(found_face, scale) if found_face is not None else None
+        face = self._face_pose(frame.camera, marks) if marks is not None else None
+        hands = self._hand_poses(
+            frame,
+            tuple(_enlarged_hand(hand, scale) for hand in found_hands),
+            face.world_from_head if face is not None else None,
+            marks.landmarks if marks is not None else None,
+        )
+        return TrackedState(frame.t_ns, frame.camera.name, face, hands)
+
+    def _prepare_engines(self) -> None:
+        o = self._options
+        if o.engine == "mediapipe":
+            from tracking.engines.mediapipe_tasks import (
+                FACE_NETWORKS,
+                HAND_NETWORKS,
+                Confidences,
+                MediaPipeFace,
+                MediaPipeHands,
+                require_bundle,
+            )
+
+            sure = Confidences(o.min_detection, o.min_presence, o.min_tracking)
+            if o.faces:
+                face_model = o.face_model or asset_path("models/face_landmarker.task")
+                require_bundle(face_model, FACE_NETWORKS)
+                self._canonical = read_canonical_face(face_model)
+                self._face_slot = EngineSlot(
+                    "tracking-face", lambda: MediaPipeFace(face_model, sure), o.patience_s
+                )
+            if o.hands:
+                hand_model = o.hand_model or asset_path("models/hand_landmarker.task")
+                require_bundle(hand_model, HAND_NETWORKS)
+                self._hand_slot = EngineSlot(
+                    "tracking-hands",
+                    lambda: MediaPipeHands(hand_model, sure, o.hands, o.look_for_hands_every),
+                    o.patience_s,
+                )
+        else:
+            raise ValueError(f"TrackerOptions.engine: expected 'mediapipe', got {o.engine!r}")
+
+    def _slots(self) -> list[EngineSlot[FaceMarks | None] | EngineSlot[tuple[HandMarks, ...]]]:
+        return [slot for slot in (self._face_slot, self._hand_slot) if slot is not None]
+
+    def _begin(self) -> None:
+        """New engines and no memory."""
+        self._source: str | None = None
+        self._first_ns = self._last_ns = 0
+        self._last_ms = -1
+        self._hands_before: tuple[HandMarks, ...] = ()
+        self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
+        for slot in self._slots():
+            slot.begin()
+        try:
+            for slot in self._slots():
+                slot.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def _follow_source(self, frame: Frame) -> None:
+        name = frame.camera.name
+        if self._source is not None and (name != self._source or frame.t_ns < self._last_ns):
+            self._begin()
+        if self._source is None:
+            self._source, self._first_ns = name, frame.t_ns
+        self._last_ns = frame.t_ns
+
+    def _face_pose(self, camera: Camera, marks: FaceMarks) -> FacePose | None:
+        if self._canonical is None:
+            return None
+        try:
+            fit = fit_head(camera, marks.landmarks, self._canonical)
+        except ValueError:
+            return None  # Landmarks on one point or behind the camera are no face.
+        if fit.error >= WORST_FACE_ERROR:
+            return None
+        camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
+        gaze = gaze_from_iris(fit.landmarks, marks.blendshapes, camera_in_head)
+        # MediaPipe keeps its own score to itself. This one says how much of the face is in the
+        # picture and how well a human face explains the landmarks.
+        confidence = (1.0 - (fit.error / WORST_FACE_ERROR) ** 2) * part_inside(
+            camera, marks.landmarks
+        )
+        return FacePose(marks.blendshapes, fit.landmarks, gaze, fit.world_from_head, confidence)
+
+    def _hand_poses(
+        self,
+        frame: Frame,
+        found: tuple[HandMarks, ...],
+        world_from_head: Rigid | None,
+        face: npt.NDArray[np.float32] | None,
+    ) -> tuple[HandPose, ...]:
+        marks = one_hand_a_side(found, self._hands_before)
+        self._hands_before = marks
+        # A side that is lost forgets its filter: what comes back is not drawn towards the old.
+        self._filters = {
+            hand.side: self._filters.get(hand.side, self._new_filters()) for hand in marks
+        }
+        poses = (
+            self._hand_pose(frame, self._calm(hand, frame.t_ns), world_from_head, face)
+            for hand in marks
+        )
+        return tuple(pose for pose in poses if pose is not None)
+
+    def _calm(self, hand: HandMarks, t_ns: int) -> HandMarks:
+        in_picture, in_space = self._filters[hand.side]
+        landmarks = in_picture.filter(t_ns, hand.landmarks, hand_size(hand))
+        shape = in_space.filter(t_ns, hand.shape, HAND_LENGTH)
+        return replace(hand, landmarks=landmarks.astype(np.float32), shape=shape.astype(np.float32))
+
+    def _hand_pose(
+        self,
+        frame: Frame,
+        hand: HandMarks,
+        world_from_head: Rigid | None,
+        face: npt.NDArray[np.float32] | None,
+    ) -> HandPose | None:
+        pose = place_hand(frame.camera, hand, world_from_head)
+        if pose is None or face is None or world_from_head is None:
+            return pose
+        return None if lies_on_face(hand, pose, face, frame.camera, world_from_head) else pose
+
+    def _new_filters(self) -> tuple[OneEuro, OneEuro]:
+        return OneEuro(self._options.hand_filter), OneEuro(self._options.hand_filter)
+
+
+def _picture(frame: Frame) -> Picture:
+    """The frame's pixels as an engine takes them: not mirrored, not huge, contiguous."""
+    rgb = frame.rgb[:, ::-1] if frame.mirrored else frame.rgb
+    rgb = np.ascontiguousarray(rgb)
+    height, width = rgb.shape[:2]
+    longest = max(height, width)
+    if longest > LONGEST_SIDE:
+        size = (
+            max(round(width * LONGEST_SIDE / longest), SMALLEST_SIDE),
+            max(round(height * LONGEST_SIDE / longest), SMALLEST_SIDE),
+        )
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return rgb
+
+
+def _enlarged_face(marks: FaceMarks, scale: tuple[float, float]) -> FaceMarks:
+    """Pixels of a shrunk picture -> pixels of the whole one."""
+    if scale == (1.0, 1.0):
+        return marks
+    to = np.array([scale[0], scale[1], scale[0]], np.float32)
+    half = np.array([0.5, 0.5, 0.0], np.float32)
+    return replace(marks, landmarks=(marks.landmarks + half) * to - half)
+
+
+def _enlarged_hand(marks: HandMarks, scale: tuple[float, float]) -> HandMarks:
+    if scale == (1.0, 1.0):
+        return marks
+    to, half = np.array(scale, np.float32), np.float32(0.5)
+    return replace(marks, landmarks=(marks.landmarks + half) * to - half)
