@@ -1,0 +1,1 @@
+"""Panels in the scene: what they show and where they hang."""

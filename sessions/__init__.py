@@ -1,0 +1,1 @@
+"""Recording and replay of any record at any seam. Nothing is here yet."""
