@@ -1,0 +1,258 @@
+"""The OpenGL 4.1 renderer: shadow pass, wall, parts, panels, read-back.
+
+Shading is linear and high-range inside the fragment shaders, which end with tone curve and sRGB
+encoding; samples are therefore averaged after encoding. That keeps a bright background from eating
+the edges of a dark subject, and the target at four bytes a sample.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from OpenGL import GL
+
+from render.gl_context import GlContext, is_software_gl
+from render.gl_mesh import GlMesh, GlMeshCache, PartRange
+from render.gl_objects import DepthTarget, Framebuffer, Program
+from render.gl_panels import GlPanels
+from render.gl_targets import Target, Targets
+from render.materials import SHADER_KINDS
+from render.projection_matrix import ShadowFrame, clip_from_world, metres_from_depth, shadow_frame
+from render.renderer import RenderOptions, require_drawable
+from streams.image import Image
+from streams.mesh_texture import MeshTexture
+from streams.panel import Panel
+from streams.view import View
+
+_SHADOW_TEXELS = 160
+"""The penumbra is wide: finer would not show."""
+Uniforms = dict[str, npt.NDArray[np.float32]]
+
+
+class GlRenderer:
+    """Draws with the given context, which it owns. Use it on one thread."""
+
+    def __init__(self, context: GlContext, options: RenderOptions) -> None:
+        self._context: GlContext | None = context
+        self._options = options
+        context.make_current()
+        self.antialias = _chosen_antialias(options.antialias)
+        """What "auto" became."""
+        self._shadow = (
+            DepthTarget(_SHADOW_TEXELS) if options.shadows and options.environment.lights else None
+        )
+        self._programs = {kind: self._program(kind) for kind in SHADER_KINDS}
+        self._shadow_program = Program(("shadow.vert",), ("shadow.frag",))
+        self._meshes = GlMeshCache()
+        self._panels = GlPanels()
+        self._targets = Targets(
+            4 if self.antialias == "msaa" else 1, 2 if self.antialias == "supersample" else 1
+        )
+        self._drawn: tuple[Target, View, int] | None = None
+        self._no_depth = np.zeros((0, 0), np.float32)
+        self._set_lights()
+
+    def draw(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> Image:
+        """See `Renderer.draw`."""
+        self.render(mesh, view, panels)
+        return self.read()
+
+    def render(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> None:
+        """Draw without reading back: the picture stays on the card for `read` or a window."""
+        context = self._current_context("render")
+        require_drawable(mesh, view, panels)
+        context.make_current()
+        self._set_state()
+        matrix = clip_from_world(view)
+        if len(mesh.topology.faces):
+            on_card = self._meshes.get(mesh.topology)
+            on_card.upload(mesh)
+            shadow = self._draw_shadow(on_card, mesh)
+            target = self._targets.begin(view)
+            self._draw_parts(on_card, mesh, view, matrix, shadow)
+        else:
+            target = self._targets.begin(view)
+        self._panels.draw(panels, view, matrix)
+        self._drawn = (target, view, mesh.t_ns)
+
+    def read(self) -> Image:
+        """The last drawn picture."""
+        context = self._current_context("read")
+        if self._drawn is None:
+            raise RuntimeError("GlRenderer.read: nothing was drawn yet; call render or draw first")
+        context.make_current()
+        target, view, t_ns = self._drawn
+        rgba = target.read_colour()
+        if self._options.depth:
+            depth = metres_from_depth(target.read_depth())
+        else:
+            if self._no_depth.shape != rgba.shape[:2]:
+                self._no_depth = np.zeros(rgba.shape[:2], np.float32)
+            depth = self._no_depth
+        return Image(t_ns, view, rgba, depth)
+
+    def last_drawn(self) -> Framebuffer | None:
+        """The last picture where it lies on the card, one sample a pixel, for a window to show."""
+        return self._drawn[0].resolve() if self._drawn else None
+
+    def release(self) -> None:
+        """Give back every GL object and the context; a second call does nothing."""
+        if self._context is None:
+            return
+        context, self._context = self._context, None
+        context.make_current()
+        self._drawn = None
+        for program in (*self._programs.values(), self._shadow_program):
+            program.release()
+        for owner in (self._meshes, self._panels, self._targets, self._shadow):
+            if owner is not None:
+                owner.release()
+        context.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def _current_context(self, what: str) -> GlContext:
+        if self._context is None:
+            raise RuntimeError(f"GlRenderer.{what}: it was released; open a new renderer")
+        return self._context
+
+    def _program(self, kind: str) -> Program:
+        defines = (kind.upper(), "SHADOW") if self._shadow else (kind.upper(),)
+        fragment = ("highlight.glsl", "lighting.glsl", f"{kind}.frag")
+        return Program(("highlight.glsl", "mesh.vert"), fragment, defines)
+
+    def _set_lights(self) -> None:
+        """Uniforms that no frame changes."""
+        environment = self._options.environment
+        values = {
+            "albedo_map": 0,
+            "surface_map": 1,
+            "shadow_map": 2,
+            "surround": environment.irradiance_matrices(),
+            "light_frame": environment.light_frames().reshape(12, 3),
+            "light_colour": environment.light_colours(),
+            "light_radiance": environment.light_radiances(),
+        }
+        for program in self._programs.values():
+            program.use()
+            program.set(values)
+
+    @staticmethod
+    def _set_state() -> None:
+        """Everything that a window's drawing or another user may have changed."""
+        GL.glEnable(GL.GL_CULL_FACE)
+        GL.glCullFace(GL.GL_BACK)
+        GL.glFrontFace(GL.GL_CCW)
+        GL.glDepthFunc(GL.GL_LEQUAL)
+        GL.glDepthMask(True)
+        GL.glColorMask(True, True, True, True)
+        GL.glClearDepth(1.0)
+        for state in (GL.GL_BLEND, GL.GL_SCISSOR_TEST, GL.GL_FRAMEBUFFER_SRGB):
+            GL.glDisable(state)
+
+    def _draw_shadow(self, on_card: GlMesh, mesh: MeshTexture) -> ShadowFrame | None:
+        """Fill the key light's depth map; returns where it lies."""
+        if self._shadow is None:
+            return None
+        light = self._options.environment.lights[0]
+        frame = shadow_frame(light, mesh.vertices, _SHADOW_TEXELS)
+        self._shadow.bind()
+        GL.glViewport(0, 0, _SHADOW_TEXELS, _SHADOW_TEXELS)
+        GL.glEnable(GL.GL_DEPTH_TEST)
+        GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
+        self._shadow_program.use()
+        self._shadow_program.set({"clip_from_world": frame.clip_from_world.astype(np.float32)})
+        on_card.bind()
+        if on_card.caster is not None:
+            _draw_indices(GL.GL_TRIANGLES, on_card.caster.first, on_card.caster.count)
+        return frame
+
+    def _draw_parts(
+        self,
+        on_card: GlMesh,
+        mesh: MeshTexture,
+        view: View,
+        matrix: npt.NDArray[np.float64],
+        shadow: ShadowFrame | None,
+    ) -> None:
+        values: Uniforms = {
+            "clip_from_world": matrix.astype(np.float32),
+            "eye": view.world_from_eye.xyz.astype(np.float32),
+            "slope_scale": on_card.slope_scale,
+        }
+        if shadow is not None and self._shadow is not None:
+            values["shadow_from_world"] = shadow.texture_from_world.astype(np.float32)
+            values["shadow_blur"] = shadow.blur.astype(np.float32)
+            self._shadow.texture.bind(2)
+        GL.glEnable(GL.GL_DEPTH_TEST)
+        on_card.bind()
+        opaque = [part for part in on_card.ranges if part.material.kind != "fibre"]
+        self._draw_ranges(on_card, opaque, values, GL.GL_TRIANGLES)
+        if self.antialias == "outline":
+            self._draw_outlines(on_card, on_card.upload_outlines(mesh, matrix), values)
+        # Fibres after the outlines: they are blended over whatever lies behind them.
+        on_card.bind()
+        self._draw_ranges(on_card, on_card.ranges[len(opaque) :], values, GL.GL_TRIANGLES)
+        GL.glDisable(GL.GL_BLEND)
+
+    def _draw_outlines(self, on_card: GlMesh, lines: Sequence[PartRange], values: Uniforms) -> None:
+        """Smooth lines over the jagged edges, shaded like the surface that ends there."""
+        on_card.bind_outlines()
+        GL.glEnable(GL.GL_LINE_SMOOTH)
+        GL.glLineWidth(1.0)
+        GL.glDepthMask(False)
+        # Across a line there is no slope to take relief from.
+        flat = [replace(part, material=replace(part.material, bump=0.0)) for part in lines]
+        self._draw_ranges(on_card, flat, values, GL.GL_LINES)
+        GL.glDepthMask(True)
+        GL.glDisable(GL.GL_LINE_SMOOTH)
+
+    def _draw_ranges(
+        self, on_card: GlMesh, parts: Sequence[PartRange], values: Uniforms, shape: int
+    ) -> None:
+        kind = ""
+        for part in parts:
+            program = self._programs[part.material.kind]
+            if part.material.kind != kind:
+                kind = part.material.kind
+                program.use()
+                program.set(values)
+                self._set_kind_state(on_card, fibre=kind == "fibre", lines=shape == GL.GL_LINES)
+            program.set(part.material.uniforms())
+            _draw_indices(shape, part.first, part.count)
+
+    @staticmethod
+    def _set_kind_state(on_card: GlMesh, *, fibre: bool, lines: bool) -> None:
+        (on_card.surface if fibre else on_card.relief).bind(1)
+        (GL.glEnable if fibre or lines else GL.glDisable)(GL.GL_BLEND)
+        # Fibres come premultiplied; a smooth line's coverage arrives in alpha alone.
+        source = GL.GL_SRC_ALPHA if lines else GL.GL_ONE
+        GL.glBlendFuncSeparate(
+            source, GL.GL_ONE_MINUS_SRC_ALPHA, GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA
+        )
+
+
+def _draw_indices(shape: int, first: int, count: int) -> None:
+    if count:
+        GL.glDrawElements(shape, count, GL.GL_UNSIGNED_INT, ctypes.c_void_p(4 * first))
+
+
+def _chosen_antialias(wanted: str) -> str:
+    if wanted == "auto":
+        return "outline" if is_software_gl() else "msaa"
+    return wanted
