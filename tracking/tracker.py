@@ -49,7 +49,7 @@ class TrackerOptions:
     """0..1, of the landmark model that there is one."""
     min_tracking: float = 0.5
     """0..1, to follow it into the next frame without the detector."""
-    look_for_hands_every: int = 3
+    look_for_hands_every: int = 5
     """While fewer than `hands` are seen, look for more in every n-th frame only (the search costs
     more than a face); a hand that is seen is followed in every frame."""
     hand_filter: OneEuroOptions = field(default_factory=OneEuroOptions)

@@ -1,0 +1,1 @@
+"""The `visavis` command: the only place where stages are wired together."""

@@ -1,0 +1,106 @@
+"""A preview written to a file: every frame of the source, in order, at its own time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
+from apps.preview import Preview
+from apps.preview_stages import open_source_of, open_stages
+from apps.usage import FailedError, one_line
+from apps.video_writer import VideoWriter, check_writable
+
+PROGRESS_S = 1.0
+
+
+def write_preview(preview: Preview, out: Path, taps: Taps | None = None) -> str:
+    """Write the whole preview; return what to tell the user.
+
+    Raises FailedError when something is missing from the file, or from what it shows: the source
+    was damaged, broke off, or showed nobody at all. What could be drawn is in the file even so.
+    """
+    check_writable(out)
+    writer: VideoWriter | None = None
+    drawn_frames = seen_frames = 0
+    progress = _Progress(out)
+    with open_source_of(preview) as source:
+        first_ns = None
+        try:
+            with (
+                open_stages(preview, source) as stages,
+                Pipeline(stages, PipelineOptions(lossless=True), taps) as pipeline,
+            ):
+                for drawn in pipeline:
+                    if drawn.image is None:
+                        raise ValueError("write_preview: expected read-back pictures, got none")
+                    if first_ns is None:
+                        # A camera's clock starts anywhere, a file's at its own zero.
+                        first_ns = drawn.frame.t_ns if source.live else 0
+                    at_ns = drawn.frame.t_ns - first_ns
+                    if preview.seconds is not None and at_ns >= preview.seconds * 1e9:
+                        break
+                    if writer is None:
+                        sound = None if preview.seconds is not None else preview.source_file()
+                        writer = VideoWriter(
+                            out, drawn.image.view.size, source.fps, sound_from=sound
+                        )
+                    writer.write(drawn.image.rgba, at_ns)
+                    drawn_frames += 1
+                    seen_frames += _shows_somebody(drawn)
+                    progress.tell(drawn_frames, at_ns)
+        except KeyboardInterrupt:
+            if writer is not None:
+                writer.close()
+                print(f"\n{out} holds the {drawn_frames} pictures until now", file=sys.stderr)
+            raise
+        except Exception as error:
+            if writer is None or not drawn_frames:
+                raise
+            writer.close()
+            raise FailedError(f"{one_line(error)} ({out} holds {drawn_frames} pictures)") from error
+        finally:
+            progress.end()
+            if writer is not None:
+                writer.close()
+        damaged = source.damaged
+    if writer is None:
+        raise FailedError(f"{preview.source}: gave no picture, so {out} was not written")
+    if damaged:
+        raise FailedError(
+            f"{preview.source}: is damaged or cut off; {out} holds the {drawn_frames} pictures "
+            "that can be read. Copy or export the source again for the rest"
+        )
+    if not seen_frames:
+        raise FailedError(
+            f"no person was seen in {drawn_frames} frames, so {out} shows an empty room; "
+            "is a face in the picture, upright and lit?"
+        )
+    return f"wrote {out}: {drawn_frames} pictures, a person in {seen_frames} of them"
+
+
+def _shows_somebody(drawn: Drawn) -> bool:
+    return drawn.state.face is not None or bool(drawn.state.hands)
+
+
+class _Progress:
+    """One line on a terminal, rewritten every second; nothing elsewhere."""
+
+    def __init__(self, out: Path) -> None:
+        self._out, self._last = out, time.monotonic()
+        self._told = False
+
+    def tell(self, frames: int, at_ns: int) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty() and now - self._last >= PROGRESS_S:
+            self._last, self._told = now, True
+            print(
+                f"\r{self._out}: {frames} pictures, {at_ns / 1e9:.1f} s ",
+                end="", file=sys.stderr, flush=True,
+            )  # fmt: skip
+
+    def end(self) -> None:
+        if self._told:
+            print(file=sys.stderr)
+            self._told = False
