@@ -43,8 +43,8 @@ def paint_parts(layers: Layers, rest: Float, tone: Complexion, rng: np.random.Ge
         albedo[at] = painting.eye_disc(size, tone.iris, rng)
         surface[at] = (0.06, 1.0, 0.5, 1.0)
     at = window(atlas.TEETH)
-    enamel = np.array([0.72, 0.66, 0.55], np.float32)
-    albedo[at] = enamel * np.clip(occlusion[at][..., None], 0.42, 1.0) ** 0.7
+    enamel = np.array([0.80, 0.71, 0.57], np.float32)
+    albedo[at] = enamel * np.clip(occlusion[at][..., None], 0.55, 1.0) ** 0.7
     surface[at] = (0.22, 1.0, 0.5, 1.0)
     for rectangle, colour, rough in (
         (atlas.TONGUE, (0.42, 0.13, 0.12), 0.34), (atlas.MOUTH, (0.30, 0.075, 0.07), 0.35),
