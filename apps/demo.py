@@ -9,7 +9,7 @@ from apps.display import has_display
 from apps.preview import Preview
 
 CLIP = "clips/demo"
-GREETING = "Hello from Visavis: this face is drawn from a few hundred numbers a frame."
+GREETING = "Hello! This face is 80 numbers a frame."
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Preview:
     """WIDTHxHEIGHT of the picture; by default the source's own, at most 1280 on a side."""
     seconds: float | None = None
     """Stop after so many seconds of the source; by default at its end, or at Ctrl-C or Esc."""
-    fov_deg: float = 60.0
+    fov_deg: float | None = None
     """The source camera's angle of view along the longer side of its picture."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
@@ -56,7 +56,7 @@ class Preview:
     def check(self) -> None:
         """Raise UsageError for options that make no sense, before anything is loaded."""
         self.wanted_size()
-        if not 5.0 <= self.fov_deg <= 170.0:
+        if self.fov_deg is not None and not 5.0 <= self.fov_deg <= 170.0:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")

@@ -33,7 +33,10 @@ def open_source_of(preview: Preview) -> FrameSource:
     """The preview's source, opened. Raises SourceError or UsageError."""
     return open_any(
         preview.source,
-        SourceOptions(fov_long_side=float(np.deg2rad(preview.fov_deg)), mirrored=preview.mirrored),
+        SourceOptions(
+            fov_long_side=None if preview.fov_deg is None else float(np.deg2rad(preview.fov_deg)),
+            mirrored=preview.mirrored,
+        ),
     )
 
 
@@ -91,9 +94,9 @@ def _panels_of(preview: Preview, view: View) -> Callable[[TrackedState], tuple[P
 
 
 def _text_panel(text: str, view: View) -> Panel:
-    """Lower left, a twentieth of the picture's shorter side to a letter."""
+    """Lower left, a twenty-sixth of the picture's shorter side to a letter."""
     width, height = _plane(view)
-    letter = min(width, height) / 20
+    letter = min(width, height) / 26
     style = TextStyle(
         letter_m=letter,
         wrap_m=0.45 * width,

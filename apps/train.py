@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tyro
+
 from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ SETTLE_FRAMES = 3
 class Train:
     """Train the neural avatars on a data set and write their weights."""
 
-    dataset: str = "dome"
+    dataset: tyro.conf.Positional[str] = "dome"
     """What to learn from: "dome", the synthetic people under many cameras."""
     frames: int = FRAMES
     """Pictures to capture, shared by the people."""
@@ -43,9 +45,9 @@ class Train:
         """Capture, fit, write, measure."""
         if self.dataset != "dome":
             raise UsageError(f"train: expected the data set 'dome', got {self.dataset!r}")
-        if self.frames < 8 or self.seen < 0:
+        if self.frames < QUICK_FRAMES or self.seen < 0:
             raise UsageError(
-                f"train: expected --frames from 8 and --seen from 0, "
+                f"train: expected --frames from {QUICK_FRAMES} and --seen from 0, "
                 f"got {self.frames} and {self.seen}"
             )
         import torch

@@ -11,6 +11,19 @@ STRAIGHT: Float32 = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]], np.float32)
 """(2, 3) float32 gaze of both eyes straight out of the face."""
 
 
+OUTWARDS = float(np.deg2rad(4.0))
+"""Radians by which the pupil's axis stands outside the line of sight (the angle kappa; adults have
+about 2 to 6 degrees). Without it eyes that look straight ahead seem to cross."""
+
+
+def ball_rotation(gaze: Float32, eye: int) -> Float32:
+    """(2, 3) unit gaze, head frame -> (3, 3) turn of the left (0) or right (1) ball."""
+    angle = OUTWARDS if eye == 0 else -OUTWARDS
+    c, s = float(np.cos(angle)), float(np.sin(angle))
+    aside = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]], np.float32)
+    return gaze_rotation(gaze[eye]) @ aside
+
+
 def gaze_rotation(direction: Float32) -> Float32:
     """(3,) unit gaze, head frame -> (3, 3) rotation from straight ahead: pitch, then yaw, no roll
     (Fick's order; the eye muscles' own roll is a few degrees at most)."""

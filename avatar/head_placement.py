@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from avatar.eye_balls import gaze_rotation
+from avatar.eye_balls import ball_rotation
 from avatar.head_mesh import HeadMesh
 from avatar.posture import head_from_torso, turn_on_neck
 from avatar.smooth_normals import SmoothNormals
@@ -58,7 +58,7 @@ class HeadPlacement:
         vertices, normals = self._rest.copy(), self._rest_normals.copy()
         vertices[self.moving] = face
         for eye, ball in enumerate(self._balls):
-            turn, centre = gaze_rotation(gaze[eye]).T, self._head.eyes[eye]
+            turn, centre = ball_rotation(gaze, eye).T, self._head.eyes[eye]
             vertices[ball] = (self._rest[ball] - centre) @ turn + centre
             normals[ball] = self._rest_normals[ball] @ turn
         vertices[self._neck], normals[self._neck] = turn_on_neck(

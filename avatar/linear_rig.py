@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from avatar.eye_balls import gaze_rotation
+from avatar.eye_balls import ball_rotation
 from avatar.head_mesh import HeadMesh
 
 Float32 = npt.NDArray[np.float32]
@@ -27,5 +27,5 @@ def turn_eyes(head: HeadMesh, vertices: Float32, gaze: Float32) -> None:
     """Put the eye balls of (V, 3) `vertices` in place, looking along `gaze`; in place."""
     for eye in (0, 1):
         ball, centre = head.eye_vertices(eye), head.eyes[eye]
-        turned = (head.vertices[ball] - centre) @ gaze_rotation(gaze[eye]).T
+        turned = (head.vertices[ball] - centre) @ ball_rotation(gaze, eye).T
         vertices[ball] = turned + centre

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from streams.camera import WEBCAM_HORIZONTAL_FOV, Camera
+from streams.camera import Camera
 from streams.frame import Frame
 
 SPECS = "webcam:NUMBER, video:PATH"
@@ -22,7 +22,7 @@ class SourceError(OSError):
 class SourceOptions:
     """What is known or wished of a source before it is opened."""
 
-    fov_long_side: float = WEBCAM_HORIZONTAL_FOV
+    fov_long_side: float | None = None
     """Radians along the longer image side, of a camera that nobody calibrated."""
     size: tuple[int, int] | None = None
     """(width, height) to ask of a webcam; None takes its default. A file has its own."""
@@ -37,7 +37,7 @@ class SourceOptions:
     """A live source that gives no picture for so long counts as unplugged."""
 
     def __post_init__(self) -> None:
-        if not 0.1 <= self.fov_long_side <= 3.0:
+        if self.fov_long_side is not None and not 0.1 <= self.fov_long_side <= 3.0:
             raise ValueError(
                 "SourceOptions.fov_long_side: expected 0.1 to 3.0 radians, "
                 f"got {self.fov_long_side!r}"

@@ -74,7 +74,7 @@ class VideoFile:
             width, height = self._read_size
             size = (height, width) if self._quarter_turns % 2 else (width, height)
             self.fps = _nominal_rate(self._stream)
-            self.camera = Camera.from_fov(size, options.fov_long_side, name=path.name)
+            self.camera = Camera.guessed(size, options.fov_long_side, name=path.name)
         except BaseException:
             self._container.close()
             raise

@@ -50,7 +50,7 @@ class Webcam:
                 f"webcam {device}: opened, but gives no picture; is another program using it?"
             )
         height, width = first.shape[:2]
-        self.camera = Camera.from_fov(
+        self.camera = Camera.guessed(
             (width, height), options.fov_long_side, name=f"webcam {device}"
         )
         told = float(self._capture.get(cv2.CAP_PROP_FPS))

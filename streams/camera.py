@@ -89,6 +89,22 @@ class Camera:
             world_from_camera=world_from_camera,
         )
 
+    @staticmethod
+    def guessed(
+        size: tuple[int, int], fov_long_side: float | None = None, *, name: str = "camera"
+    ) -> Camera:
+        """What an unknown camera of this picture size probably is, unless its angle is given.
+
+        Webcams are about WEBCAM_HORIZONTAL_FOV wide at 16:9, and what is narrower (4:3 modes,
+        squares, portraits) is usually cut out of such a picture: so the *shorter* side is taken to
+        span what a 16:9 webcam's shorter side does, 36 degrees.
+        """
+        require_size("Camera.guessed size", size)
+        if fov_long_side is None:
+            short_side = np.tan(WEBCAM_HORIZONTAL_FOV / 2.0) * 9.0 / 16.0 / min(size)
+            fov_long_side = 2.0 * float(np.arctan(short_side * max(size)))
+        return Camera.from_fov(size, fov_long_side, name=name)
+
     def scaled(self, size: tuple[int, int]) -> Camera:
         """The same camera read out at another resolution (both axes scaled on their own)."""
         require_size("Camera.scaled size", size)

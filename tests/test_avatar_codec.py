@@ -16,7 +16,7 @@ from assets.manifest import assets_folder
 from avatar.checkpoint import Checkpoint, CheckpointError
 from avatar.codec import Avatar, view_direction
 from avatar.encoder import APPEARANCE, GEOMETRY, Encoder
-from avatar.eye_balls import gaze_from_angles
+from avatar.eye_balls import OUTWARDS, gaze_from_angles
 from avatar.head_mesh import HeadMesh
 from avatar.linear_rig import rig_vertices
 from avatar.training.expressions import named_weights, sample_expressions
@@ -188,10 +188,12 @@ def test_gaze_turns_the_iris_of_that_eye(avatars, eye, yaw, pitch, axis, sign):
     # The ball's first ring is its front pole: the middle of the iris.
     pole = turned[ball.start] - straight[ball.start]
     assert sign * pole[axis] > 0.003
-    expected = avatar_head(avatar).eyes[eye] + gaze_from_angles(angles)[eye] * np.linalg.norm(
-        straight[ball.start] - avatar_head(avatar).eyes[eye]
-    )
-    np.testing.assert_allclose(turned[ball.start], expected, atol=1e-5)
+    axis_of_pupil = turned[ball.start] - avatar_head(avatar).eyes[eye]
+    axis_of_pupil /= np.linalg.norm(axis_of_pupil)
+    # The pupil stands outside the line of sight by a constant angle, away from the nose.
+    gaze = gaze_from_angles(angles)[eye]
+    assert np.arccos(np.clip(axis_of_pupil @ gaze, -1, 1)) == pytest.approx(OUTWARDS, abs=1e-3)
+    assert (axis_of_pupil - gaze)[0] * (1.0 if eye == 0 else -1.0) > 0.02
     np.testing.assert_allclose(turned[other], straight[other], atol=1e-6)
 
 
