@@ -96,7 +96,7 @@ class Body:
 
 def load_body() -> Body:
     """anny's rest pose of PHENOTYPE."""
-    import anny  # only the bake needs it
+    import anny  # only the bake needs it  # pyright: ignore[reportMissingImports]
     import torch
 
     torch.set_num_threads(1)
