@@ -50,6 +50,10 @@ Draw = Callable[[MeshTexture, View, Sequence[Panel]], Image | None]
 """A renderer's drawing; None where the picture stays on the graphics card, for a window."""
 
 
+ADMISSION_S = 0.2
+"""How often a tracking thread that waits for the renderer looks whether it is to stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """How the stages hand over."""
@@ -147,6 +151,9 @@ class Pipeline:
         self._frames: _Lane[Frame] = _Lane("frames", options)
         self._states: _Lane[_Tracked] = _Lane("states", options)
         self._meshes: _Lane[_Decoded] = _Lane("meshes", options)
+        # Live, one frame at a time is tracked and decoded while the one before is drawn. To track
+        # more than is drawn would only take the cores from drawing and make every picture older.
+        self._admission = threading.Semaphore(1)
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -199,6 +206,7 @@ class Pipeline:
         except SeamClosedError:
             self.ended = True
             return None
+        self._admission.release()
         return self._draw(decoded)
 
     def close(self) -> None:
@@ -266,8 +274,19 @@ class Pipeline:
 
     def _track_frames(self) -> None:
         with self._states.filled():
-            for frame in self._frames.values(self._stop):
+            while self._admitted():
+                try:
+                    frame = self._frames.get(self.options.timeout_s)
+                except SeamClosedError:
+                    return
                 self._states.put(self._track(frame))
+
+    def _admitted(self) -> bool:
+        """Wait until the next frame may be tracked; False when it is time to stop."""
+        while not self._stop.is_set():
+            if self.options.lossless or self._admission.acquire(timeout=ADMISSION_S):
+                return True
+        return False
 
     def _decode_states(self) -> None:
         with self._meshes.filled():
