@@ -18,6 +18,7 @@ from apps.sources import open_synthetic
 from capture.synthetic import SyntheticOptions
 from streams.camera import Camera
 from streams.face_shapes import SHAPE_INDEX
+from streams.projection import project
 from streams.tracked_state import TrackedState
 from tracking.evaluation import hand_shape_error
 from tracking.tracker import Tracker
@@ -37,7 +38,7 @@ class Seen:
     face: float
     """Share of the frames with a face in which one is found."""
     hands: float
-    """Share of the hands in the picture that are found, on the right side."""
+    """Share of the hands wholly in the picture that are found, on the right side."""
     head_deg: float
     """Median angle between tracked and true head."""
     pitch_deg: float
@@ -56,17 +57,22 @@ def look(avatar: str, scene: str = "demo", fps: float = 10.0) -> Seen:
     pairs: list[tuple[TrackedState, TrackedState]] = []
     with open_synthetic(scene, options, avatar) as source, Tracker.open() as tracker:
         pairs = [(source.truth(frame.seq), tracker.track(frame)) for frame in source]
-    return measure(pairs)
+    return measure(camera, pairs)
 
 
-def measure(pairs: list[tuple[TrackedState, TrackedState]]) -> Seen:
+def measure(camera: Camera, pairs: list[tuple[TrackedState, TrackedState]]) -> Seen:
     """(truth, tracked) -> figures."""
     faces = [(t.face, s.face) for t, s in pairs if t.face is not None]
     both = [(t, s) for t, s in faces if s is not None]
     turns = np.array([(t.world_from_head.inverse() @ s.world_from_head).rotvec() for t, s in both])
     open_eyed = [(t, s) for t, s in both if t.blendshapes[SHAPE_INDEX["eyeBlinkLeft"]] < 0.3]
     gaze = np.array([_angles(s.gaze) - _angles(t.gaze) for t, s in open_eyed])
-    wanted = [(hand, s.hand(hand.side)) for t, s in pairs for hand in t.hands]
+    wanted = [
+        (hand, s.hand(hand.side))
+        for t, s in pairs
+        for hand in t.hands
+        if _inside(camera, hand.joints)
+    ]
     found = [(t, s) for t, s in wanted if s is not None]
     correlation = {}
     for name, shapes in SHAPES.items():
@@ -86,6 +92,13 @@ def measure(pairs: list[tuple[TrackedState, TrackedState]]) -> Seen:
         ),
         correlation=correlation,
     )
+
+
+def _inside(camera: Camera, joints: npt.NDArray[np.float32]) -> bool:
+    """True when every joint lies in the picture."""
+    pixels, depth = project(camera, joints)
+    inside = (pixels >= 0).all(-1) & (pixels <= np.array(camera.size) - 1).all(-1)
+    return bool((inside & (depth > 0)).all())
 
 
 def _angles(gaze: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
