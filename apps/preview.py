@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apps.usage import UsageError, parse_size
+from streams.panel import ANCHORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Preview:
     generated_by: str | None = None
     """The model that made --image; it is then labelled as made by AI."""
 
+    anchor: str = "world"
+    """Where --text and --image are held: world, head, left-wrist or right-wrist."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -64,6 +67,9 @@ class Preview:
             raise UsageError("--generated-by says who made --image; give --image PATH too")
         if self.generated_by is not None and not self.generated_by.strip():
             raise UsageError("--generated-by: expected a model's name, got an empty text")
+        if self.anchor_name() not in ANCHORS:
+            known = ", ".join(name.replace(" ", "-") for name in ANCHORS)
+            raise UsageError(f"--anchor {self.anchor}: expected one of {known}")
         if self.text is not None and not self.text.strip():
             raise UsageError("--text: expected some text, got none")
         if self.debug_3d and self.out is not None:
@@ -72,6 +78,10 @@ class Preview:
             raise UsageError(f"--out {self.out}: expected a name that ends in .mp4")
         if self.out is not None and self._writes_over_source(self.out):
             raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
+
+    def anchor_name(self) -> str:
+        """The anchor as streams.panel calls it."""
+        return self.anchor.replace("-", " ")
 
     def wanted_size(self) -> tuple[int, int] | None:
         """What --size says. Raises UsageError."""

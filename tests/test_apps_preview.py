@@ -130,3 +130,40 @@ def test_the_window_plays_a_source_to_its_end(make_video, root):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_panels_are_worn_and_change_while_shown(tmp_path):
+    from apps.preview_panels import board_of, shown_panels
+    from capture.scenes import open_scene
+    from overlay.text_panel import text_panel
+    from streams.rigid import Rigid
+    from streams.tracked_state import TrackedState
+    from streams.view import View
+
+    scene = open_scene("hands")
+    state = scene.state_at(600_000_000)
+    assert state.face is not None
+    hand = state.hand("right")
+    assert hand is not None
+    nobody = TrackedState(0, "test")
+    for anchor, near in (
+        ("head", state.face.world_from_head.xyz),
+        ("right-wrist", hand.world_from_wrist.xyz),
+    ):
+        board = board_of(Preview(text="hello", anchor=anchor), View.front())
+        panels_of = shown_panels(board)
+        (panel,) = panels_of(state)
+        assert panel.anchor == "world"
+        assert 0.1 < np.linalg.norm(panel.anchor_from_panel.xyz - near) < 0.35
+        # It faces the camera, which sees the face and the palm.
+        assert panel.anchor_from_panel.rotation()[2, 2] > 0.5
+        assert panels_of(nobody) == ()
+        board.put(text_panel("text", "bye", "world", Rigid.identity()))
+        assert panels_of(nobody)[0].rgba.shape != panel.rgba.shape
+
+
+def test_unknown_anchor_is_refused(capsys):
+    from apps.command import run
+
+    assert run(["preview", "--text", "a", "--anchor", "knee", "--out", "x.mp4"]) == 2
+    assert "expected one of world, head, left-wrist, right-wrist" in capsys.readouterr().err
