@@ -7,6 +7,7 @@ display the last moment is written as a picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ import numpy.typing as npt
 
 from apps.display import has_display
 from apps.pacing import PacedSource
-from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
+from apps.pipeline import Drawn, Pipeline, PipelineOptions
 from apps.preview_stages import open_source_of, open_stages
 from apps.usage import FailedError
 from streams.mesh_texture import MeshTexture
+from streams.panel import Panel
 from streams.tracked_state import TrackedState
 from streams.view import View
 
@@ -50,14 +52,13 @@ def show_debug(preview: Preview, picture: Path = Path("debug-3d.png")) -> str:
     scene = _Scene()
     with open_source_of(preview) as opened:
         source = opened if opened.live or not scene.visible else PacedSource(opened)
-        # What is drawn here is the mesh itself: the renderer has nothing to do.
+        # Instead of a renderer the scene takes each mesh, in this thread.
         with (
             source,
-            open_stages(preview, source, lambda _mesh, _view, _panels=(): None) as stages,
+            open_stages(preview, source, scene.take) as stages,
             Pipeline(
                 stages,
                 PipelineOptions(lossless=not scene.visible),
-                Taps(mesh=scene.keep),
             ) as pipeline,
         ):
             shown = 0
@@ -85,7 +86,7 @@ class _Scene:
         import open3d as o3d
 
         self._o3d = o3d
-        self._mesh: dict[int, MeshTexture] = {}
+        self._mesh: MeshTexture | None = None
         self._viewer = o3d.visualization.Visualizer()
         self.visible = has_display()
         if not self._viewer.create_window("Visavis 3D", *SIZE, visible=self.visible):
@@ -94,17 +95,15 @@ class _Scene:
             )
         self._placed = False
 
-    def keep(self, mesh: MeshTexture) -> None:
-        """Called by the decoding thread with each mesh, before it is drawn."""
-        self._mesh[mesh.t_ns] = mesh
-        while len(self._mesh) > 16:
-            self._mesh.pop(next(iter(self._mesh)))
+    def take(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> None:
+        """In a renderer's place: keep what is to be shown by the next `update`."""
+        del view, panels
+        self._mesh = mesh
 
     def update(self, drawn: Drawn) -> None:
         """Put one moment into the view."""
-        mesh = self._mesh.get(drawn.state.t_ns)
         self._viewer.clear_geometries()
-        for shape in self._shapes(mesh, drawn.state, drawn.view):
+        for shape in self._shapes(self._mesh, drawn.state, drawn.view):
             self._viewer.add_geometry(shape, reset_bounding_box=not self._placed)
         if not self._placed and drawn.state.face is not None:
             head = drawn.state.face.world_from_head.xyz

@@ -14,6 +14,7 @@ import tyro
 from PIL import Image
 
 from avatar.codec import Avatar
+from avatar.eye_balls import gaze_from_angles
 from render.renderer import RenderOptions, open_renderer
 from streams.camera import Camera
 from streams.face_shapes import SHAPE_INDEX
@@ -49,12 +50,10 @@ def portrait(
         for key in (name, f"{name}Left", f"{name}Right"):
             if key in SHAPE_INDEX:
                 weights[SHAPE_INDEX[key]] = value
-    yaw, pitch = gaze_rad
-    look = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     face = FacePose(
         blendshapes=weights,
         landmarks=np.zeros((478, 3), np.float32),
-        gaze=np.stack([look, look]).astype(np.float32),
+        gaze=gaze_from_angles(np.array([gaze_rad, gaze_rad])),
         world_from_head=Rigid.from_rotvec(rotvec, (0.0, 0.035, -0.62)),
         confidence=1.0,
     )

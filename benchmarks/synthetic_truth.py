@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tyro
 
 from apps.sources import open_synthetic
+from avatar.eye_balls import gaze_angles
 from capture.synthetic import SyntheticOptions
 from streams.camera import Camera
 from streams.face_shapes import SHAPE_INDEX
@@ -66,7 +67,7 @@ def measure(camera: Camera, pairs: list[tuple[TrackedState, TrackedState]]) -> S
     both = [(t, s) for t, s in faces if s is not None]
     turns = np.array([(t.world_from_head.inverse() @ s.world_from_head).rotvec() for t, s in both])
     open_eyed = [(t, s) for t, s in both if t.blendshapes[SHAPE_INDEX["eyeBlinkLeft"]] < 0.3]
-    gaze = np.array([_angles(s.gaze) - _angles(t.gaze) for t, s in open_eyed])
+    gaze = np.array([gaze_angles(s.gaze) - gaze_angles(t.gaze) for t, s in open_eyed])
     wanted = [
         (hand, s.hand(hand.side))
         for t, s in pairs
@@ -99,12 +100,6 @@ def _inside(camera: Camera, joints: npt.NDArray[np.float32]) -> bool:
     pixels, depth = project(camera, joints)
     inside = (pixels >= 0).all(-1) & (pixels <= np.array(camera.size) - 1).all(-1)
     return bool((inside & (depth > 0)).all())
-
-
-def _angles(gaze: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """(2, 3) unit -> (2, 2) yaw and pitch, radians."""
-    g = gaze.astype(np.float64)
-    return np.stack([np.arctan2(g[:, 0], g[:, 2]), np.arcsin(np.clip(g[:, 1], -1, 1))], -1)
 
 
 def main(
