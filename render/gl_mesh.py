@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from OpenGL import GL
 
+from render.gl_basis import GlBasisCache
 from render.gl_objects import Buffer, Texture, TextureFormat, VertexArray
-from render.materials import MATERIALS, Material
+from render.materials import BAKED, MATERIALS, Material
 from render.relief import relief_map, slope_scale
 from render.silhouette import EdgeTable
+from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.topology import PARTS, Topology
 
@@ -65,19 +67,22 @@ class GlMesh:
         self.slope_scale = slope_scale(surface)
         self._albedo: Texture | None = None
         self._rgba = np.empty((0, 0, 4), np.uint8)
-        self._uploaded: MeshTexture | None = None
+        self._uploaded: MeshTexture | MeshNodes | None = None
 
-    def upload(self, mesh: MeshTexture) -> None:
-        """Send what changed; the same MeshTexture again (the other eye) costs nothing."""
+    def upload(self, mesh: MeshTexture | MeshNodes, bases: GlBasisCache) -> None:
+        """Send what changed; the same mesh again (the other eye) costs nothing."""
         if mesh is self._uploaded:
             return
         self._vertices.write(mesh.vertices)
         self._normals.write(mesh.normals)
-        self._upload_albedo(mesh.albedo)
+        if isinstance(mesh, MeshNodes):
+            bases.get(mesh.basis).upload(mesh)
+        else:
+            self._upload_albedo(mesh.albedo)
         self._uploaded = mesh
 
     def upload_outlines(
-        self, mesh: MeshTexture, clip_from_world: npt.NDArray[np.float64]
+        self, mesh: MeshTexture | MeshNodes, clip_from_world: npt.NDArray[np.float64]
     ) -> list[PartRange]:
         """Send the outlines of a view; the runs of line indices, by part."""
         outlined = [r for r in self.ranges if r.part in _OUTLINED]
@@ -103,11 +108,12 @@ class GlMesh:
         self._outline_arrays.bind()
 
     def bind(self) -> None:
-        """Ready to draw: arrays, and the albedo on texture unit 0."""
-        self._arrays.bind()
-        if self._albedo is None:
+        """Ready to draw: arrays, and the albedo on texture unit 0, unless a basis is its place."""
+        if self._uploaded is None:
             raise RuntimeError("GlMesh.bind: nothing was uploaded yet")
-        self._albedo.bind(0)
+        self._arrays.bind()
+        if self._albedo is not None and isinstance(self._uploaded, MeshTexture):
+            self._albedo.bind(0)
 
     def release(self) -> None:
         arrays = (self._arrays, self._outline_arrays)
@@ -184,7 +190,8 @@ def _by_part(topology: Topology) -> tuple[tuple[PartRange, ...], npt.NDArray[np.
     indices: list[npt.NDArray[np.uint32]] = [np.empty(0, np.uint32)]
     first = 0
     for part, faces in runs():
-        ranges.append(PartRange(part, MATERIALS[part], first, faces.size))
+        material = MATERIALS[part] if topology.lit else BAKED
+        ranges.append(PartRange(part, material, first, faces.size))
         indices.append(faces.astype(np.uint32).ravel())
         first += faces.size
     return tuple(ranges), np.concatenate(indices)

@@ -146,6 +146,51 @@ class Texture(GlObject):
         GL.glDeleteTextures(1, [self.name])
 
 
+class TextureArray(GlObject):
+    """Layers of equal size, filtered within a layer."""
+
+    def __init__(self, size: tuple[int, int, int], internal: int, external: int, kind: int) -> None:
+        """`size`: width, height, layers; the rest as in TextureFormat."""
+        super().__init__(GL.glGenTextures(1))
+        self.size = size
+        self._external, self._kind = external, kind
+        GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, self.name)
+        GL.glTexImage3D(
+            *(GL.GL_TEXTURE_2D_ARRAY, 0, internal, *size, 0),
+            *(external, kind, None),
+        )
+        for name, value in (
+            (GL.GL_TEXTURE_MAX_LEVEL, 0),
+            (GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR),
+            (GL.GL_TEXTURE_MAG_FILTER, GL.GL_LINEAR),
+            (GL.GL_TEXTURE_WRAP_S, GL.GL_CLAMP_TO_EDGE),
+            (GL.GL_TEXTURE_WRAP_T, GL.GL_CLAMP_TO_EDGE),
+        ):
+            GL.glTexParameteri(GL.GL_TEXTURE_2D_ARRAY, name, value)
+
+    def write(self, texels: npt.NDArray[np.generic]) -> None:
+        """Replace everything. `texels`: (layers, H, W, channels), row 0 is v = 0."""
+        width, height, layers = self.size
+        if texels.shape[:3] != (layers, height, width):
+            raise ValueError(
+                f"TextureArray.write: expected {(layers, height, width)} texels, "
+                f"got {texels.shape[:3]}"
+            )
+        GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, self.name)
+        GL.glPixelStorei(GL.GL_UNPACK_ALIGNMENT, 1)
+        GL.glTexSubImage3D(
+            *(GL.GL_TEXTURE_2D_ARRAY, 0, 0, 0, 0, *self.size),
+            *(self._external, self._kind, np.ascontiguousarray(texels)),
+        )
+
+    def bind(self, unit: int) -> None:
+        GL.glActiveTexture(int(GL.GL_TEXTURE0) + unit)
+        GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, self.name)
+
+    def _delete(self) -> None:
+        GL.glDeleteTextures(1, [self.name])
+
+
 class Renderbuffer(GlObject):
     """A surface that is drawn to and never sampled."""
 

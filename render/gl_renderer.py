@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from OpenGL import GL
 
+from render.gl_basis import NODES_UNIT, PLANES_UNIT, GlBasisCache
 from render.gl_context import GlContext, is_software_gl
 from render.gl_mesh import GlMesh, GlMeshCache, PartRange
 from render.gl_objects import DepthTarget, Framebuffer, Program
@@ -26,6 +27,7 @@ from render.materials import SHADER_KINDS
 from render.projection_matrix import ShadowFrame, clip_from_world, metres_from_depth, shadow_frame
 from render.renderer import RenderOptions, require_drawable
 from streams.image import Image
+from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.view import View
@@ -47,7 +49,10 @@ class GlRenderer:
         self._shadow = (
             DepthTarget(_SHADOW_TEXELS) if options.shadows and options.environment.lights else None
         )
-        self._programs = {kind: self._program(kind) for kind in SHADER_KINDS}
+        self._programs: dict[tuple[str, bool], Program] = {}
+        for kind in SHADER_KINDS:
+            self._programs[kind, False] = self._program(kind, basis=False)
+        self._bases = GlBasisCache()
         self._shadow_program = Program(("shadow.vert",), ("shadow.frag",))
         self._meshes = GlMeshCache()
         self._panels = GlPanels()
@@ -56,14 +61,17 @@ class GlRenderer:
         )
         self._drawn: tuple[Target, View, int] | None = None
         self._no_depth = np.zeros((0, 0), np.float32)
-        self._set_lights()
 
-    def draw(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> Image:
+    def draw(
+        self, mesh: MeshTexture | MeshNodes, view: View, panels: Sequence[Panel] = ()
+    ) -> Image:
         """See `Renderer.draw`."""
         self.render(mesh, view, panels)
         return self.read()
 
-    def render(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> None:
+    def render(
+        self, mesh: MeshTexture | MeshNodes, view: View, panels: Sequence[Panel] = ()
+    ) -> None:
         """Draw without reading back: the picture stays on the card for `read` or a window."""
         context = self._current_context("render")
         require_drawable(mesh, view, panels)
@@ -72,8 +80,8 @@ class GlRenderer:
         matrix = clip_from_world(view)
         if len(mesh.topology.faces):
             on_card = self._meshes.get(mesh.topology)
-            on_card.upload(mesh)
-            shadow = self._draw_shadow(on_card, mesh)
+            on_card.upload(mesh, self._bases)
+            shadow = self._draw_shadow(on_card, mesh) if mesh.topology.lit else None
             target = self._targets.begin(view)
             self._draw_parts(on_card, mesh, view, matrix, shadow)
         else:
@@ -110,7 +118,7 @@ class GlRenderer:
         self._drawn = None
         for program in (*self._programs.values(), self._shadow_program):
             program.release()
-        for owner in (self._meshes, self._panels, self._targets, self._shadow):
+        for owner in (self._meshes, self._bases, self._panels, self._targets, self._shadow):
             if owner is not None:
                 owner.release()
         context.release()
@@ -131,26 +139,32 @@ class GlRenderer:
             raise RuntimeError(f"GlRenderer.{what}: it was released; open a new renderer")
         return self._context
 
-    def _program(self, kind: str) -> Program:
-        defines = (kind.upper(), "SHADOW") if self._shadow else (kind.upper(),)
-        fragment = ("highlight.glsl", "lighting.glsl", f"{kind}.frag")
-        return Program(("highlight.glsl", "mesh.vert"), fragment, defines)
+    def _program(self, kind: str, *, basis: bool) -> Program:
+        """Compile and set what no frame changes. `basis`: for MeshNodes."""
+        defines = [kind.upper()] + ["SHADOW"] * bool(self._shadow) + ["BASIS"] * basis
+        if kind == "baked":
+            vertex, fragment = ("baked.vert",), ("local_basis.glsl", "baked.frag")
+        else:
+            vertex = ("highlight.glsl", "mesh.vert")
+            fragment = ("highlight.glsl", "local_basis.glsl", "lighting.glsl", f"{kind}.frag")
+        program = Program(vertex, fragment, defines)
+        program.use()
+        program.set(self._lasting_uniforms())
+        return program
 
-    def _set_lights(self) -> None:
-        """Uniforms that no frame changes."""
+    def _lasting_uniforms(self) -> dict[str, int | npt.NDArray[np.float32]]:
         environment = self._options.environment
-        values = {
+        return {
             "albedo_map": 0,
             "surface_map": 1,
             "shadow_map": 2,
+            "planes_map": PLANES_UNIT,
+            "nodes_map": NODES_UNIT,
             "surround": environment.irradiance_matrices(),
             "light_frame": environment.light_frames().reshape(12, 3),
             "light_colour": environment.light_colours(),
             "light_radiance": environment.light_radiances(),
         }
-        for program in self._programs.values():
-            program.use()
-            program.set(values)
 
     @staticmethod
     def _set_state() -> None:
@@ -165,7 +179,7 @@ class GlRenderer:
         for state in (GL.GL_BLEND, GL.GL_SCISSOR_TEST, GL.GL_FRAMEBUFFER_SRGB):
             GL.glDisable(state)
 
-    def _draw_shadow(self, on_card: GlMesh, mesh: MeshTexture) -> ShadowFrame | None:
+    def _draw_shadow(self, on_card: GlMesh, mesh: MeshTexture | MeshNodes) -> ShadowFrame | None:
         """Fill the key light's depth map; returns where it lies."""
         if self._shadow is None:
             return None
@@ -185,7 +199,7 @@ class GlRenderer:
     def _draw_parts(
         self,
         on_card: GlMesh,
-        mesh: MeshTexture,
+        mesh: MeshTexture | MeshNodes,
         view: View,
         matrix: npt.NDArray[np.float64],
         shadow: ShadowFrame | None,
@@ -199,18 +213,25 @@ class GlRenderer:
             values["shadow_from_world"] = shadow.texture_from_world.astype(np.float32)
             values["shadow_blur"] = shadow.blur.astype(np.float32)
             self._shadow.texture.bind(2)
+        basis = isinstance(mesh, MeshNodes)
+        if isinstance(mesh, MeshNodes):
+            self._bases.get(mesh.basis).bind()
+            values |= self._basis_uniforms(mesh, view)
         GL.glEnable(GL.GL_DEPTH_TEST)
         on_card.bind()
         opaque = [part for part in on_card.ranges if part.material.kind != "fibre"]
-        self._draw_ranges(on_card, opaque, values, GL.GL_TRIANGLES)
+        self._draw_ranges(on_card, opaque, values, GL.GL_TRIANGLES, basis)
         if self.antialias == "outline":
-            self._draw_outlines(on_card, on_card.upload_outlines(mesh, matrix), values)
+            outlines = on_card.upload_outlines(mesh, matrix)
+            self._draw_outlines(on_card, outlines, values, basis)
         # Fibres after the outlines: they are blended over whatever lies behind them.
         on_card.bind()
-        self._draw_ranges(on_card, on_card.ranges[len(opaque) :], values, GL.GL_TRIANGLES)
+        self._draw_ranges(on_card, on_card.ranges[len(opaque) :], values, GL.GL_TRIANGLES, basis)
         GL.glDisable(GL.GL_BLEND)
 
-    def _draw_outlines(self, on_card: GlMesh, lines: Sequence[PartRange], values: Uniforms) -> None:
+    def _draw_outlines(
+        self, on_card: GlMesh, lines: Sequence[PartRange], values: Uniforms, basis: bool
+    ) -> None:
         """Smooth lines over the jagged edges, shaded like the surface that ends there."""
         on_card.bind_outlines()
         GL.glEnable(GL.GL_LINE_SMOOTH)
@@ -218,28 +239,58 @@ class GlRenderer:
         GL.glDepthMask(False)
         # Across a line there is no slope to take relief from.
         flat = [replace(part, material=replace(part.material, bump=0.0)) for part in lines]
-        self._draw_ranges(on_card, flat, values, GL.GL_LINES)
+        self._draw_ranges(on_card, flat, values, GL.GL_LINES, basis)
         GL.glDepthMask(True)
         GL.glDisable(GL.GL_LINE_SMOOTH)
 
+    def _basis_uniforms(self, mesh: MeshNodes, view: View) -> Uniforms:
+        """See local_basis.glsl."""
+        planes = len(mesh.basis.planes)
+        foveation = self._options.foveation
+        near, far = float(planes), float(planes)
+        centre, radius = (0.0, 0.0), 1e9
+        if foveation is not None:
+            far = float(min(planes, foveation.planes_outside))
+            width, height = view.size
+            x, y = foveation.centre
+            centre, radius = (x * width, (1.0 - y) * height), foveation.radius * height
+            # Drawn larger to be averaged: gl_FragCoord counts those pixels.
+            scale = 2.0 if self.antialias == "supersample" else 1.0
+            centre, radius = (centre[0] * scale, centre[1] * scale), radius * scale
+        is_log = 1.0 if mesh.basis.space == "log" else 0.0
+        return {
+            "gain": np.array([*mesh.gain, is_log], np.float32),
+            "planes_used": np.array([near, far], np.float32),
+            "fovea": np.array([*centre, radius], np.float32),
+        }
+
     def _draw_ranges(
-        self, on_card: GlMesh, parts: Sequence[PartRange], values: Uniforms, shape: int
+        self,
+        on_card: GlMesh,
+        parts: Sequence[PartRange],
+        values: Uniforms,
+        shape: int,
+        basis: bool,
     ) -> None:
         kind = ""
         for part in parts:
-            program = self._programs[part.material.kind]
+            key = (part.material.kind, basis)
+            if key not in self._programs:
+                self._programs[key] = self._program(part.material.kind, basis=basis)
+            program = self._programs[key]
             if part.material.kind != kind:
                 kind = part.material.kind
                 program.use()
                 program.set(values)
-                self._set_kind_state(on_card, fibre=kind == "fibre", lines=shape == GL.GL_LINES)
+                self._set_kind_state(on_card, kind, lines=shape == GL.GL_LINES)
             program.set(part.material.uniforms())
             _draw_indices(shape, part.first, part.count)
 
     @staticmethod
-    def _set_kind_state(on_card: GlMesh, *, fibre: bool, lines: bool) -> None:
-        (on_card.surface if fibre else on_card.relief).bind(1)
-        (GL.glEnable if fibre or lines else GL.glDisable)(GL.GL_BLEND)
+    def _set_kind_state(on_card: GlMesh, kind: str, *, lines: bool) -> None:
+        see_through = kind in ("fibre", "baked")
+        (on_card.surface if see_through else on_card.relief).bind(1)
+        (GL.glEnable if see_through or lines else GL.glDisable)(GL.GL_BLEND)
         # Fibres come premultiplied; a smooth line's coverage arrives in alpha alone.
         source = GL.GL_SRC_ALPHA if lines else GL.GL_ONE
         GL.glBlendFuncSeparate(

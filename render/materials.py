@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.topology import PARTS
 
-SHADER_KINDS = ("skin", "wet", "fibre", "cloth")
+SHADER_KINDS = ("skin", "wet", "fibre", "cloth", "baked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,9 @@ MATERIALS: dict[str, Material] = {
     "lash": Material("fibre", wrap=(0.30, 0.30, 0.30), reflectance=0.046, gain=0.15),
     "cloth": Material("cloth", wrap=(0.12, 0.12, 0.12), reflectance=0.04, gain=0.6, bump=1.0),
 }
+
+BAKED = Material("baked")
+"""Of every part of a topology that is not lit: its texture holds the light of the capture."""
 
 _missing = set(PARTS) ^ set(MATERIALS)
 if _missing:

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from render.background import background_picture
-from render.materials import MATERIALS
+from render.materials import BAKED, MATERIALS
 from render.panels import back_to_front, panel_matrix, panel_picture
 from render.projection_matrix import NEAR, clip_from_world
 from render.relief import relief_map, slope_scale
 from render.renderer import RenderOptions, require_drawable
 from render.shading import Fragments, Lights, light_vertices, shade
 from streams.image import Image
+from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.topology import PARTS
@@ -85,9 +86,13 @@ class ReferenceRenderer:
         self._options = options
         self._lights = Lights.of(options.environment)
 
-    def draw(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> Image:
-        """See `Renderer.draw`."""
+    def draw(
+        self, mesh: MeshTexture | MeshNodes, view: View, panels: Sequence[Panel] = ()
+    ) -> Image:
+        """See `Renderer.draw`. Foveation is not drawn."""
         require_drawable(mesh, view, panels)
+        if isinstance(mesh, MeshNodes):
+            mesh = mesh.materialised()
         width, height = view.size
         rgba = np.ones((height, width, 4))
         rgba[..., :3] = background_picture(view) / 255.0
@@ -120,7 +125,8 @@ class ReferenceRenderer:
     def _draw_part(
         self, canvas: _Canvas, mesh: MeshTexture, view: View, matrix: Array, part: str
     ) -> None:
-        topology, material = mesh.topology, MATERIALS[part]
+        topology = mesh.topology
+        material = MATERIALS[part] if topology.lit else BAKED
         chosen = topology.parts[topology.faces[:, 0]] == PARTS.index(part)
         faces = topology.faces[chosen]
         if not len(faces):
@@ -133,7 +139,8 @@ class ReferenceRenderer:
             *(self._lights, material),
         )
         vertices |= {"uv": uv, "normal": normals}
-        surface = topology.surface if material.kind == "fibre" else relief
+        see_through = material.kind in ("fibre", "baked")
+        surface = topology.surface if see_through else relief
         for face, triangle in _triangles(positions, faces, view, matrix, cull=True):
             corners = {name: values[face] for name, values in vertices.items()}
             rows, columns = triangle.pixels(view.size)
@@ -152,7 +159,7 @@ class ReferenceRenderer:
             )
             scale = slope_scale(topology.surface).astype(np.float64)
             colour = shade(fragments, scale, self._lights, material)
-            if material.kind == "fibre":
+            if see_through:
                 kept = fragments.surface[:, 3] >= 0.02
                 rows, columns, colour, depth = rows[kept], columns[kept], colour[kept], depth[kept]
             canvas.blend(rows, columns, colour)

@@ -12,6 +12,7 @@ import numpy as np
 from render.environment import Environment
 from streams.array_contract import require_choice
 from streams.image import Image
+from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.view import View
@@ -19,6 +20,24 @@ from streams.view import View
 ANTIALIAS = ("auto", "msaa", "supersample", "outline", "none")
 LARGEST_SIDE = 4096
 """Pixels; a view beyond this is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foveation:
+    """Detail where the eye looks, less beyond; for `MeshNodes`, which are summed pixel by pixel."""
+
+    centre: tuple[float, float] = (0.5, 0.5)
+    """Of the picture's width and height, from its top left."""
+    radius: float = 0.25
+    """Of the picture's height; inside, every plane is summed."""
+    planes_outside: int = 4
+    """How many planes are summed outside; a multiple of 4, 0 for the mean alone."""
+
+    def __post_init__(self) -> None:
+        if self.planes_outside < 0 or self.planes_outside % 4:
+            raise ValueError(
+                f"Foveation.planes_outside: expected 0, 4, 8, ..., got {self.planes_outside}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,8 @@ class RenderOptions:
     """Whether the key light casts shadows."""
     depth: bool = True
     """Whether `Image.depth` is read back; without it the depth is 0 everywhere."""
+    foveation: Foveation | None = None
+    """None: every pixel in full."""
     environment: Environment = field(default_factory=Environment.studio)
 
     def __post_init__(self) -> None:
@@ -44,11 +65,14 @@ class RenderOptions:
 class Renderer(Protocol):
     """Draws one view of one mesh and its panels."""
 
-    def draw(self, mesh: MeshTexture, view: View, panels: Sequence[Panel] = ()) -> Image:
+    def draw(
+        self, mesh: MeshTexture | MeshNodes, view: View, panels: Sequence[Panel] = ()
+    ) -> Image:
         """`mesh` and `panels` (anchored to "world") as `view` sees them, before a studio wall.
 
-        An empty mesh gives the wall and the panels. Raises ValueError for a mesh with NaN, a panel
-        that is not anchored to the world, or a view beyond 4096 pixels.
+        The texture of MeshNodes is summed where it is seen. An empty mesh gives the wall and the
+        panels. Raises ValueError for a mesh with NaN, a panel that is not anchored to the world, or
+        a view beyond 4096 pixels.
         """
         ...
 
@@ -87,7 +111,7 @@ def open_renderer(name: str = "gl", options: RenderOptions | None = None) -> Ren
         raise ValueError(f"open_renderer: expected 'gl' or 'reference', got {name!r}")
 
 
-def require_drawable(mesh: MeshTexture, view: View, panels: Sequence[Panel]) -> None:
+def require_drawable(mesh: MeshTexture | MeshNodes, view: View, panels: Sequence[Panel]) -> None:
     """Raise ValueError unless every renderer can draw this."""
     if max(view.size) > LARGEST_SIDE:
         raise ValueError(
@@ -110,5 +134,5 @@ def require_drawable(mesh: MeshTexture, view: View, panels: Sequence[Panel]) -> 
                 f"Renderer.draw: expected finite MeshTexture.{field_name}, "
                 f"got NaN or infinity in {bad} of {len(values)} rows"
             )
-    if 0 in mesh.albedo.shape and len(mesh.topology.faces):
+    if isinstance(mesh, MeshTexture) and 0 in mesh.albedo.shape and len(mesh.topology.faces):
         raise ValueError(f"Renderer.draw: expected a texture, got albedo {mesh.albedo.shape}")

@@ -129,6 +129,9 @@ def fresnel(reflectance: float, cosine: Array) -> Array:
 
 def shade(f: Fragments, slope_scale: Array, lights: Lights, material: Material) -> Array:
     """(N, 4) premultiplied sRGB code values 0..1: the fragment shader of the material's kind."""
+    if material.kind == "baked":
+        opacity = f.surface[:, 3:]
+        return np.concatenate([f.albedo * opacity, opacity], axis=1)
     albedo = decode_srgb(f.albedo)
     if material.kind == "skin":
         shown, alpha = _skin(f, albedo, slope_scale, lights, material), 1.0

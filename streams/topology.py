@@ -28,6 +28,8 @@ class Topology:
     surface: npt.NDArray[np.uint8]
     """(Hs, Ws, 4) uint8 material over the same uv, not colour: R roughness 0..1, G occlusion
     0..1 (1 = open), B height 0..1 (0.5 = flat, 1 mm full range), A opacity 0..1."""
+    lit: bool = True
+    """False: the texture holds the light of its capture; draw it as it is, without lights."""
 
     def __post_init__(self) -> None:
         put = object.__setattr__

@@ -17,9 +17,11 @@ from streams.frame import Frame
 from streams.hand_skeleton import HandShape, OpenXRHand
 from streams.headset_sample import HeadsetSample
 from streams.image import Image
+from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
+from streams.texture_basis import TextureBasis
 from streams.topology import Topology
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from streams.view import View
@@ -51,6 +53,17 @@ def topology() -> Topology:
     )
 
 
+def basis() -> TextureBasis:
+    planes = np.zeros((4, 2, 2, 3), np.int8)
+    return TextureBasis(np.zeros((4, 4, 3), np.uint8), planes, np.ones(4, np.float32), (2, 3))
+
+
+def mesh_nodes() -> MeshNodes:
+    v = np.zeros((3, 3), np.float32)
+    nodes = np.zeros((2, 3, 4), np.float32)
+    return MeshNodes(0, topology(), v, v, basis(), nodes, np.ones(3, np.float32))
+
+
 def mesh() -> MeshTexture:
     v = np.zeros((3, 3), np.float32)
     return MeshTexture(0, topology(), v, v, np.zeros((4, 4, 3), np.uint8))
@@ -75,6 +88,8 @@ RECORDS: dict[str, Callable[[], Any]] = {
     "AvatarCode": code,
     "Topology": topology,
     "MeshTexture": mesh,
+    "MeshNodes": mesh_nodes,
+    "TextureBasis": basis,
     "View": View.front,
     "Image": lambda: Image(
         0,
@@ -89,7 +104,14 @@ RECORDS: dict[str, Callable[[], Any]] = {
         np.zeros((26, 3), np.float32), np.zeros((26, 4), np.float32), np.zeros(26, np.float32)
     ),
 }
-UNCHECKED_FOR_NAN = {"Image.depth", "MeshTexture.vertices", "MeshTexture.normals", "Topology.uv"}
+UNCHECKED_FOR_NAN = {
+    "MeshNodes.vertices",
+    "MeshNodes.normals",
+    "Image.depth",
+    "MeshTexture.vertices",
+    "MeshTexture.normals",
+    "Topology.uv",
+}
 """Thousands of numbers a frame: who draws them looks at them anyway."""
 
 

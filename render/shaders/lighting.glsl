@@ -6,7 +6,6 @@ in vec3 v_light;
 in vec4 v_gloss;
 in vec3 v_highlight;
 
-uniform sampler2D albedo_map;   // sRGB-encoded
 uniform sampler2D surface_map;  // roughness, occlusion, slope du, slope dv; for fibres as in Topology
 uniform vec2 slope_scale;       // metres of height a unit of uv, at an encoded slope of 1
 uniform vec3 light_frame[12];   // a light: direction, width axis, height axis
@@ -38,7 +37,7 @@ vec4 picture(vec3 radiance, float alpha) {
     return vec4(srgb_from_linear(tone_mapped(radiance)) * alpha, alpha);
 }
 
-vec3 albedo() { return linear_from_srgb(texture(albedo_map, v_uv).rgb); }
+vec3 albedo() { return linear_from_srgb(texel_code(v_uv)); }
 
 // Normal bent by the surface map's relief (Mikkelsen 2010, "Bump mapping unparametrized surfaces").
 vec3 relief_normal(vec2 slope) {
