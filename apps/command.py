@@ -28,6 +28,7 @@ from types import FrameType
 from apps.bench import Bench
 from apps.demo import Demo
 from apps.doctor import Doctor
+from apps.enroll import Enroll
 from apps.film import Film
 from apps.preview import Preview
 from apps.test import Test
@@ -35,13 +36,14 @@ from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Bench | Demo | Doctor | Film | Preview | Test | Train
+Verb = Bench | Demo | Doctor | Enroll | Film | Preview | Test | Train
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
     "doctor": Doctor,
+    "enroll": Enroll,
     "bench": Bench,
     "film": Film,
     "train": Train,

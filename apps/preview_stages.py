@@ -37,7 +37,7 @@ def open_stages(
     """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
     and belongs to this thread."""
     # Imported one by one, here: torch and MediaPipe take seconds.
-    from avatar.codec import Avatar
+    from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
     from tracking.tracker import Tracker
 
@@ -46,7 +46,7 @@ def open_stages(
     size = picture_size(preview, source)
     panels_of = shown_panels(board_of(preview, fitted_view(source.camera, size, 0)))
     with contextlib.ExitStack() as opened:
-        avatar = opened.enter_context(Avatar.open(preview.avatar))
+        avatar = opened.enter_context(open_avatar(preview.avatar))
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw

@@ -18,18 +18,17 @@ from avatar.checkpoint import Checkpoint
 from avatar.decoder import Decoder
 from avatar.encoder import APPEARANCE, GEOMETRY, Encoder
 from avatar.eye_balls import STRAIGHT
-from avatar.hand_rig import HandRig, guess_elbow
+from avatar.hand_rig import HandRig
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import HeadPlacement, moving_vertices
 from avatar.linear_rig import rig_vertices
+from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
 from avatar.skin_texture import SkinTexture
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
-from streams.rigid import Rigid
-from streams.topology import PARTS
-from streams.tracked_state import SIDES, HandPose, TrackedState
+from streams.tracked_state import TrackedState
 from streams.view import View
 
 Float32 = npt.NDArray[np.float32]
@@ -41,17 +40,12 @@ class Avatar:
     def __init__(self, head: HeadMesh, encoder: Encoder, decoder: Decoder, hands: HandRig) -> None:
         """Use `open`; this one takes the parts that it reads."""
         self.id = f"avatars/{head.name}"
-        self._encoder, self._decoder, self._hands = encoder, decoder, hands
+        self._encoder, self._decoder = encoder, decoder
         self._head, self._placement = head, HeadPlacement(head)
         self._neutral_face = head.vertices[self._placement.moving]
         self._skin = SkinTexture(head.albedo, decoder.atlas_rectangle(len(head.albedo)))
-        self._layout = MeshLayout(self.id, head.surface)
-        self._head_piece = MeshPiece("head", head.faces, head.uv, head.parts)
-        parts = np.where(hands.cloth > 0, PARTS.index("cloth"), PARTS.index("skin"))
-        self._hand_pieces = {
-            side: MeshPiece(side, hands.faces(side), hands.atlas_uv(side), parts.astype(np.uint8))
-            for side in SIDES
-        }
+        piece = MeshPiece("head", head.faces, head.uv, head.parts)
+        self._assembly = MeshAssembly(MeshLayout(self.id, head.surface), piece, hands)
         self._closed = False
 
     @staticmethod
@@ -110,12 +104,14 @@ class Avatar:
         self._require_open("decode")
         self._require_own("decode", code)
         if code.world_from_head is None:
-            return self._assemble(code.t_ns, None, self._skin.neutral, code.hands, None)
+            parts = self._assembly.join(None, code.hands, None)
+            return MeshTexture(code.t_ns, *parts, self._skin.neutral)
         face = self._neutral_face + self._decoder.offsets(code.geometry)
         head = self._placement.place(face, code.gaze, code.world_from_head)
         towards = view_direction(code.world_from_head, view)
         albedo = self._skin.coloured(self._decoder.field(code.appearance, towards))
-        return self._assemble(code.t_ns, head, albedo, code.hands, code.world_from_head)
+        parts = self._assembly.join(head, code.hands, code.world_from_head)
+        return MeshTexture(code.t_ns, *parts, albedo)
 
     def rig(self, state: TrackedState) -> MeshTexture:
         """The same person by the slow twin: plain blend shapes, the neutral texture.
@@ -129,39 +125,8 @@ class Avatar:
             moving = vertices[self._placement.moving]
             head = self._placement.place(moving, face.gaze, face.world_from_head)
         world_from_head = None if face is None else face.world_from_head
-        return self._assemble(state.t_ns, head, self._skin.neutral, state.hands, world_from_head)
-
-    def _assemble(
-        self,
-        t_ns: int,
-        head: tuple[Float32, Float32] | None,
-        albedo: npt.NDArray[np.uint8],
-        hands: tuple[HandPose, ...],
-        world_from_head: Rigid | None,
-    ) -> MeshTexture:
-        """One mesh of the head's (vertices, normals), where it is seen, and the posed hands."""
-        pieces: list[MeshPiece] = []
-        vertices, normals = [np.zeros((0, 3), np.float32)], [np.zeros((0, 3), np.float32)]
-        if head is not None:
-            pieces.append(self._head_piece)
-            vertices.append(head[0])
-            normals.append(head[1])
-        for side in SIDES:
-            hand = next((hand for hand in hands if hand.side == side), None)
-            if hand is None:
-                continue
-            elbow = guess_elbow(world_from_head, hand) if world_from_head else None
-            v, n = self._hands.pose(hand, elbow)
-            pieces.append(self._hand_pieces[side])
-            vertices.append(v)
-            normals.append(n)
-        return MeshTexture(
-            t_ns,
-            self._layout.topology(tuple(pieces)),
-            np.concatenate(vertices),
-            np.concatenate(normals),
-            albedo,
-        )
+        parts = self._assembly.join(head, state.hands, world_from_head)
+        return MeshTexture(state.t_ns, *parts, self._skin.neutral)
 
     def _require_open(self, verb: str) -> None:
         if self._closed:
@@ -176,13 +141,3 @@ class Avatar:
             got = len(getattr(code, name))
             if got != size:
                 raise ValueError(f"Avatar.{verb}: expected {size} {name} numbers, got {got}")
-
-
-def view_direction(world_from_head: Rigid, view: View | None) -> Float32:
-    """(3,) float32 unit vector, head frame, from the head towards the eye that looks at it."""
-    eye = view.world_from_eye.xyz if view is not None else np.zeros(3)
-    towards = world_from_head.inverse().apply(eye)
-    distance = float(np.linalg.norm(towards))
-    if distance < 1e-6:  # an eye inside the head has no side
-        return np.array([0.0, 0.0, 1.0], np.float32)
-    return (towards / distance).astype(np.float32)

@@ -29,8 +29,10 @@ class MeshPiece:
 class MeshLayout:
     """Topologies by the pieces present, made once each, so that a renderer uploads them once."""
 
-    def __init__(self, avatar: str, surface: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, avatar: str, surface: npt.NDArray[np.uint8], lit: bool = True) -> None:
+        """`surface` and `lit` as in Topology; `avatar` names the topologies."""
         self._avatar = avatar
+        self._lit = lit
         self._surface = surface
         self._made: dict[tuple[str, ...], Topology] = {}
 
@@ -52,4 +54,4 @@ class MeshLayout:
         for order, part in enumerate(BLENDED_PARTS):
             rank[part_of_face == part] = order + 1
         faces = faces[np.argsort(rank, kind="stable")]
-        return Topology("/".join((self._avatar, *key)), faces, uv, parts, self._surface)
+        return Topology("/".join((self._avatar, *key)), faces, uv, parts, self._surface, self._lit)

@@ -14,11 +14,13 @@ import pytest
 
 from assets.manifest import assets_folder
 from avatar.checkpoint import Checkpoint, CheckpointError
-from avatar.codec import Avatar, view_direction
+from avatar.codec import Avatar
 from avatar.encoder import APPEARANCE, GEOMETRY, Encoder
 from avatar.eye_balls import OUTWARDS, gaze_from_angles
+from avatar.hand_rig import HandRig
 from avatar.head_mesh import HeadMesh
 from avatar.linear_rig import rig_vertices
+from avatar.mesh_assembly import view_direction
 from avatar.training.expressions import named_weights, sample_expressions
 from streams.avatar_code import AvatarCode
 from streams.hand_skeleton import joint_angles, wrist_frame
@@ -58,7 +60,7 @@ def state_of(weights, gaze=AHEAD, world_from_head=IN_FRONT, hands=()):
 
 def hand(avatar, side):
     sign = 1.0 if side == "left" else -1.0
-    joints = avatar._hands.rest_joints(side) + np.array([0.2 * sign, -0.1, -0.5], np.float32)
+    joints = HandRig.open().rest_joints(side) + np.array([0.2 * sign, -0.1, -0.5], np.float32)
     angles = joint_angles(joints, side).astype(np.float32)
     return HandPose(side, joints, wrist_frame(joints, side), angles, 1.0)
 

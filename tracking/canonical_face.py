@@ -72,6 +72,48 @@ def read_canonical_face(bundle: Path) -> CanonicalFace:
     return CanonicalFace(vertices - origin, eyes - origin)
 
 
+def read_face_triangles(bundle: Path) -> npt.NDArray[np.int32]:
+    """(898, 3) int32: MediaPipe's triangles over the first 468 landmarks, eyes and mouth closed.
+
+    Raises ValueError when the file is no such bundle or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            mesh = _first_field(archive.read(MEMBER), 1)
+    except (zipfile.BadZipFile, KeyError, IndexError) as error:
+        raise ValueError(f"{bundle}: expected a MediaPipe face bundle, got {error}") from error
+    # index_buffer (field 4 of Mesh3d): packed, or one by one.
+    packed = b"".join(value for number, value in _fields(mesh) if number == 4)
+    indices = list(_varints(packed)) if packed else list(_plain_varints(mesh, 4))
+    if not indices or len(indices) % 3 or max(indices) >= 468:
+        raise ValueError(f"{bundle}: expected triangles over 468 vertices, got {len(indices)}")
+    return np.array(indices, np.int32).reshape(-1, 3)
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
+
+
+def _plain_varints(message: bytes, wanted: int) -> Iterator[int]:
+    """Values of an unpacked repeated varint field."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        number, kind = key >> 3, key & 7
+        if kind == 0:
+            value, at = _varint(message, at)
+            if number == wanted:
+                yield value
+        elif kind == 2:
+            size, at = _varint(message, at)
+            at += size
+        else:
+            at += {1: 8, 5: 4}[kind]
+
+
 def _first_field(message: bytes, wanted: int) -> bytes:
     return next(value for number, value in _fields(message) if number == wanted)
 

@@ -74,6 +74,18 @@ class MediaPipeFace:
         self._landmarker.close()
 
 
+def count_faces(bundle: Path, rgb: Picture, most: int = 3) -> int:
+    """How many faces (at most `most`) a single picture shows. Slow: it loads the models."""
+    require_bundle(bundle, FACE_NETWORKS)
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=str(bundle)), num_faces=most
+    )
+    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+        return len(landmarker.detect(_image(rgb)).face_landmarks)
+
+
 class MediaPipeHands:
     """`tracking.engine.HandEngine`; MediaPipe does not filter hands.
 

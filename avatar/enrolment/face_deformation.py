@@ -1,0 +1,127 @@
+"""How the whole head moves when its landmarks do: linear in the landmarks.
+
+First the template's 52 shapes explain what they can (they know how lids roll and lips part), then a
+smooth field over the surface carries what is left: the bi-Laplacian energy is least among all
+fields that follow the landmarks (Botsch and Sorkine 2008, "On linear variational surface
+deformation methods", section 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sparse
+from scipy.sparse.linalg import splu
+
+from avatar.head_mesh import HeadMesh
+from avatar.landmark_map import LandmarkMap
+
+Array = npt.NDArray[np.float64]
+
+SURFACE = ("head", "mouth", "socket")
+"""Regions that are one connected surface with the face."""
+FOLLOW = 2e4
+"""How strongly landmarks are followed, against bending, per square metre."""
+HOLD = 1e3
+"""How strongly what no expression moves stays in its place."""
+SHAPE_RIDGE = 0.02
+"""Of the mean of the shapes' Gram diagonal."""
+STILL_M = 2e-5
+"""Metres; a vertex that no shape moves further belongs to the skull."""
+LEAST_COTANGENT, LARGEST_COTANGENT = 0.02, 20.0
+
+
+class FaceDeformation:
+    """For one set of resting vertices."""
+
+    def __init__(self, head: HeadMesh, landmarks: LandmarkMap, rest: Array, held: bool) -> None:
+        """`rest` (T, 3) metres. `held`: the skull stays where it is (expressions); otherwise the
+        whole surface may be carried along (fitting a person's shape)."""
+        self._head, self._landmarks = head, landmarks
+        regions = head.regions[: head.template_size]
+        self.on_surface = np.isin(regions, SURFACE)
+        self._points, self._operator = _operator(head, landmarks, rest, held, self.on_surface)
+        self._shapes = head.shapes.astype(np.float64)
+        self._at_landmarks = landmarks.points(self._shapes)
+        root = np.sqrt(landmarks.trust)[None, :, None]
+        flat = (self._at_landmarks * root).reshape(len(self._shapes), -1)
+        gram = flat @ flat.T
+        gram += SHAPE_RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        weighted = (self._at_landmarks * root * root).reshape(len(self._shapes), -1)
+        self._weights_of = np.linalg.solve(gram, weighted)
+
+    def smooth(self, moved: Array) -> Array:
+        """Landmark displacements (..., 468, 3) -> (..., T, 3) by the smooth field alone; zero off
+        the surface."""
+        out = np.zeros((*moved.shape[:-2], self._head.template_size, 3))
+        field = np.einsum("nk,...kc->...nc", self._operator, moved)
+        out[..., self.on_surface, :] = field[..., self._points, :]
+        return out
+
+    def expression(self, moved: Array) -> Array:
+        """Landmark displacements (P, 468, 3) -> (P, T, 3): shapes first, the rest smoothly. Lower
+        teeth and tongue go with the shapes (with the jaw); eye balls and skull stay."""
+        weights = moved.reshape(len(moved), -1) @ self._weights_of.T
+        out = np.einsum("ps,svc->pvc", weights, self._shapes)
+        out += self.smooth(moved - np.einsum("ps,skc->pkc", weights, self._at_landmarks))
+        regions = self._head.regions[: self._head.template_size]
+        out[:, np.isin(regions, ("eye-left", "eye-right"))] = 0.0
+        return out
+
+
+def _operator(
+    head: HeadMesh,
+    landmarks: LandmarkMap,
+    rest: Array,
+    held: bool,
+    on_surface: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.intp], Array]:
+    """The point of each surface vertex, and (points, 468): each landmark's share of each point."""
+    count = head.template_size
+    ids, points = np.unique(head.weld[:count][on_surface], return_inverse=True)
+    n = len(ids)
+    point_of = np.full(count, -1)
+    point_of[on_surface] = points
+    place = np.zeros((n, 3))
+    place[points] = rest[on_surface]
+    faces = head.faces[(head.faces < count).all(1)]
+    faces = point_of[faces[on_surface[faces].all(1)]]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (a != c)]
+    laplacian, area = _laplacian(place, faces)
+    bending = laplacian.T @ sparse.diags_array(1.0 / np.maximum(area, 1e-8)) @ laplacian
+    rows = np.repeat(np.arange(len(landmarks.corners)), 3)
+    columns = point_of[landmarks.corners].ravel()
+    if columns.min() < 0:
+        raise ValueError("FaceDeformation: a landmark lies off the face's surface")
+    shape = (len(landmarks.corners), n)
+    at = sparse.csr_array((landmarks.weights.ravel(), (rows, columns)), shape)
+    pull = at.T @ sparse.diags_array(FOLLOW * landmarks.trust)
+    if held:
+        reach = np.zeros(n)
+        np.maximum.at(reach, points, np.abs(head.shapes).max(axis=(0, 2))[on_surface])
+        hold = np.where(reach < STILL_M, HOLD, 1.0)
+    else:
+        hold = np.full(n, 0.5)
+    system = bending + pull @ at + sparse.diags_array(hold)
+    return points, splu(sparse.csc_matrix(system)).solve(pull.toarray())
+
+
+def _laplacian(place: Array, faces: npt.NDArray[np.intp]) -> tuple[sparse.csr_array, Array]:
+    """Cotangent Laplacian and a third of the area of the triangles about each point (Pinkall and
+    Polthier 1993); cotangents are clipped, so that needles do no harm."""
+    n = len(place)
+    i = np.concatenate([faces[:, k] for k in range(3)])
+    j = np.concatenate([faces[:, (k + 1) % 3] for k in range(3)])
+    o = np.concatenate([faces[:, (k + 2) % 3] for k in range(3)])
+    u, v = place[i] - place[o], place[j] - place[o]
+    across = np.linalg.norm(np.cross(u, v), axis=1)
+    cotangent = (u * v).sum(1) / np.maximum(across, 1e-12)
+    half = 0.5 * np.clip(cotangent, LEAST_COTANGENT, LARGEST_COTANGENT)
+    ends = (np.concatenate([i, j]), np.concatenate([j, i]))
+    adjacency = sparse.csr_array((np.concatenate([half, half]), ends), (n, n))
+    laplacian = sparse.diags_array(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency
+    area = np.zeros(n)
+    # Each triangle comes three times, once for each corner as `o`.
+    np.add.at(area, o, across / 6.0)
+    return sparse.csr_array(laplacian), area

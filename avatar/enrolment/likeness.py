@@ -1,0 +1,89 @@
+"""A person's resting head: the template bent to the person's average landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+
+from avatar.enrolment.face_deformation import FaceDeformation
+from avatar.head_mesh import HeadMesh
+from avatar.landmark_map import LIDS, LandmarkMap
+
+Array = npt.NDArray[np.float64]
+
+NEIGHBOURS = 24
+BEHIND_LIPS, BEHIND_M = ("upper-teeth", "lower-teeth", "tongue"), 0.004
+"""Landmarks lie on the lips' surface and say nothing of their thickness: teeth stand further in."""
+LID_REACH_M, LID_CLEARANCE_M = 0.011, 0.001
+"""How far from an eye's axis the lids are looked at, and how far behind them the ball ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """One person at rest, head frame."""
+
+    vertices: Array
+    """(T, 3) float64 metres."""
+    eyes: Array
+    """(2, 3) float64 metres: centres of the eye balls, left first."""
+    eye_radius: float
+    scale: float
+    """Size against the template."""
+    neck_pivot: Array
+    """(3,) float64 metres."""
+
+    @staticmethod
+    def fit(head: HeadMesh, landmarks: LandmarkMap, average: Array) -> Likeness:
+        """`average` (468, 3) metres, head frame: the person's landmarks with a calm face."""
+        rest = head.vertices[: head.template_size].astype(np.float64)
+        scale, turn, offset = similarity(landmarks.points(rest), average, landmarks.trust)
+        moved = scale * rest @ turn.T + offset
+        at = landmarks.points(moved)
+        deformation = FaceDeformation(head, landmarks, moved, held=False)
+        shift = deformation.smooth(average - at)
+        vertices = moved + shift
+        # Teeth, tongue, neck and torso hang together with the skin only in space.
+        skin, rest_of = deformation.on_surface, ~deformation.on_surface
+        away, near = KDTree(moved[skin]).query(moved[rest_of], k=NEIGHBOURS)
+        weight = 1.0 / (away + 0.01) ** 2
+        weight /= weight.sum(1, keepdims=True)
+        vertices[rest_of] += (shift[skin][near] * weight[:, :, None]).sum(1)
+        regions = head.regions[: head.template_size]
+        vertices[np.isin(regions, BEHIND_LIPS), 2] -= scale * BEHIND_M
+        radius, eyes = scale * head.eye_radius, np.zeros((2, 3))
+        for eye, name in enumerate(("eye-left", "eye-right")):
+            ball = regions == name
+            lids = np.array(LIDS[eye])
+            centre = scale * turn @ head.eyes[eye] + offset
+            centre = centre + (average[lids] - at[lids]).mean(0)
+            centre[2] = _behind_lids(vertices[regions == "head"], centre, radius)
+            vertices[ball] = centre + scale * (rest[ball] - head.eyes[eye])
+            eyes[eye] = centre
+        pivot = scale * turn @ head.neck_pivot.astype(np.float64) + offset
+        return Likeness(vertices, eyes, radius, scale, pivot)
+
+
+def _behind_lids(skin: Array, centre: Array, radius: float) -> float:
+    """The depth at which a ball about `centre` just lies behind the skin before it."""
+    near = skin[np.linalg.norm(skin - centre - (0.0, 0.0, radius), axis=1) < 1.4 * radius]
+    aside = ((near[:, :2] - centre[:2]) ** 2).sum(1)
+    near, aside = near[aside < LID_REACH_M**2], aside[aside < LID_REACH_M**2]
+    if not len(near):
+        return float(centre[2])
+    depth = near[:, 2] - np.sqrt(np.maximum(radius**2 - aside, 0.0))
+    return float(np.percentile(depth, 15) - LID_CLEARANCE_M)
+
+
+def similarity(source: Array, target: Array, weight: Array) -> tuple[float, Array, Array]:
+    """Scale, rotation (3, 3) and offset (3,) that bring `source` (N, 3) nearest to `target`
+    (Umeyama 1991, weighted)."""
+    share = (weight / weight.sum())[:, None]
+    a, b = (source * share).sum(0), (target * share).sum(0)
+    u, s, vt = np.linalg.svd(((target - b) * share).T @ (source - a))
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    turn = u @ np.diag(sign) @ vt
+    scale = float((s * sign).sum() / (share * (source - a) ** 2).sum())
+    return scale, turn, b - scale * turn @ a

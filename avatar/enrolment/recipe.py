@@ -1,0 +1,254 @@
+"""From a tracked video to a personal model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+
+from avatar.enrolment.code_space import CodeSpace
+from avatar.enrolment.driving_fit import ANY_RIDGE, OWN_RIDGE, Regression
+from avatar.enrolment.observations import Observations
+from avatar.enrolment.registration import Registration
+from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
+from avatar.head_mesh import ATLAS, HeadMesh
+from avatar.landmark_map import LandmarkMap
+from avatar.personal_atlas import STATIC_PARTS, personal_uv
+from avatar.personal_model import CHART, PersonalModel
+from avatar.picture_encoder import face_table, template_faces
+from avatar.unwrapping import TexelTable, unwrap
+from streams.frame import Frame
+from streams.mirror import mirror_frame
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
+Video = Callable[[], Iterator[Frame]]
+"""Gives the same frames, in order, every time it is called."""
+Progress = Callable[[str, float], None]
+"""What is being done, and which share of it is done, 0..1."""
+
+MM2_ERROR = 60.0
+"""Squared code values that a square millimetre of misplaced surface costs in the picture (measured
+on three talking people: faces have about 5 code values of contrast a pixel, 1.6 pixels a mm)."""
+
+
+class EnrolmentError(ValueError):
+    """The video cannot become an avatar; says why and what to film instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentOptions:
+    """How an avatar is made."""
+
+    appearance: int = 512
+    """Numbers for the texture, after the three gains."""
+    basis: BasisOptions = field(default_factory=BasisOptions)
+    most_frames: int = 1200
+    """A longer video is thinned evenly to so many."""
+    least_frames: int = 60
+    """Fewer moments with a face are too few."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Textures:
+    """What every chosen frame shows, in the layout of the atlas."""
+
+    table: TexelTable
+    colours: UInt8
+    """(N, n, 3) uint8 sRGB."""
+    seen: UInt8
+    """(N, n) uint8 visibility."""
+
+
+def choose_rows(seen: Observations, options: EnrolmentOptions) -> npt.NDArray[np.intp]:
+    """Which moments to learn from. Raises EnrolmentError when there are too few."""
+    if len(seen) < options.least_frames:
+        raise EnrolmentError(
+            f"enrol: expected a face in at least {options.least_frames} frames, "
+            f"found one in {len(seen)}; film the face from the front, in even light, for a minute"
+        )
+    if len(seen) <= options.most_frames:
+        return np.arange(len(seen))
+    return np.unique(np.linspace(0, len(seen) - 1, options.most_frames).astype(np.intp))
+
+
+def enrol(
+    video: Video,
+    seen: Observations,
+    options: EnrolmentOptions | None = None,
+    progress: Progress = lambda _what, _share: None,
+) -> PersonalModel:
+    """A model of the person whose face is in the frames `seen.frames` of `video`."""
+    options = options or EnrolmentOptions()
+    head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
+    chosen = seen.at(choose_rows(seen, options))
+    progress("registering", 0.0)
+    registration = Registration.fit(head, landmarks, chosen)
+    progress("registering", 1.0)
+    textures = read_textures(video, head, registration, chosen, progress)
+    return learn(head, registration, chosen, textures, options, progress)
+
+
+def read_textures(
+    video: Video,
+    head: HeadMesh,
+    registration: Registration,
+    chosen: Observations,
+    progress: Progress,
+) -> Textures:
+    """Unwrap the chosen frames. Raises EnrolmentError when the video ends before the last."""
+    table, posed = face_table(head), registration.posed(head)
+    codes = registration.codes(chosen)
+    count, n = len(chosen), len(table.rows)
+    colours, seen = np.zeros((count, n, 3), np.uint8), np.zeros((count, n), np.uint8)
+    row = 0
+    for k, frame in enumerate(video()):
+        if row == count:
+            break
+        if k != chosen.frames[row]:
+            continue
+        clean = mirror_frame(frame) if frame.mirrored else frame
+        vertices, normals = posed.of(codes[row], chosen.gaze[row])
+        found = unwrap(
+            table, clean.rgb, clean.camera, chosen.world_from_head[row], vertices, normals,
+            chosen.landmarks[row],
+        )  # fmt: skip
+        colours[row], seen[row] = found.colours, np.rint(found.seen * 255)
+        row += 1
+        progress("unwrapping", row / count)
+    if row < count:
+        raise EnrolmentError(
+            f"enrol: expected {count} frames with a face, the video gave {row}; is the file cut?"
+        )
+    return Textures(table, colours, seen)
+
+
+def learn(
+    head: HeadMesh,
+    registration: Registration,
+    chosen: Observations,
+    textures: Textures,
+    options: EnrolmentOptions,
+    progress: Progress,
+) -> PersonalModel:
+    """Fit textures, code and driving."""
+    gains = exposure_gains(textures)
+    basis = fit_basis(
+        textures.table, textures.colours, textures.seen, gains, options.basis,
+        lambda share: progress("learning the texture", share),
+    )  # fmt: skip
+    products = inner_products_of(basis, textures, gains)
+    views = chosen.view_directions()
+    grid = options.basis.grid
+    space = CodeSpace.fit(basis, products, views, options.appearance, grid)
+    progress("learning to drive", 0.0)
+    log_gain = np.log(gains)
+    gain_sigma = np.maximum(log_gain.std(0), 0.01)
+    appearance = np.concatenate([log_gain / gain_sigma, space.codes(products, views)], axis=1)
+    geometry = registration.codes(chosen)
+    own_inputs = np.concatenate([chosen.poses(), geometry, chosen.drivers()], axis=1)
+    own = Regression.fit(own_inputs, appearance, OWN_RIDGE)
+    anyone = Regression.fit(
+        chosen.drivers(), np.concatenate([geometry, appearance], axis=1), ANY_RIDGE
+    )
+    left_out = registration.left_out_mm(chosen)
+    planes, scale = quantised_planes(basis, textures.table)
+    likeness = registration.likeness
+    moved_mm2 = 1e6 * (registration.landmark_moves**2).sum(1) / len(registration.landmark_rest)
+    errors = np.concatenate([MM2_ERROR * moved_mm2, (100.0 * gain_sigma) ** 2, space.error])
+    progress("learning to drive", 1.0)
+    return PersonalModel(
+        rest=_f32(likeness.vertices),
+        eyes=_f32(likeness.eyes),
+        eye_radius=np.array([likeness.eye_radius], np.float32),
+        neck_pivot=_f32(likeness.neck_pivot),
+        moves=registration.moves,
+        landmark_rest=_f32(registration.landmark_rest),
+        landmark_moves=_f32(registration.landmark_moves),
+        gaze_map=_f32(registration.gaze_map),
+        mean=mean_picture(head, basis, textures.table),
+        opacity=np.full((CHART, CHART), 255, np.uint8),
+        planes=planes,
+        plane_scale=scale,
+        grid=np.array([grid, grid], np.int32),
+        active=basis.active.astype(np.int32),
+        coarse=basis.coarse.astype(np.int32),
+        node_rest=_f32(space.rest),
+        node_moves=_f32(space.moves),
+        node_view=_f32(space.view),
+        view_rest=_f32(space.view_rest),
+        gain_sigma=_f32(gain_sigma),
+        projection=_f32(space.projection),
+        projection_rest=_f32(space.offset),
+        view_codes=_f32(space.view_codes),
+        own_map=_f32(own.weights),
+        own_centre=_f32(own.centre),
+        own_scale=_f32(own.scale),
+        any_map=_f32(anyone.folded()),
+        strangeness=np.percentile(left_out, [95, 99.9]).astype(np.float32),
+        distortion=_f32(errors),
+    )
+
+
+def exposure_gains(textures: Textures) -> Float32:
+    """(N, 3): each frame's colour against the average, over skin that is always well seen."""
+    steady = (textures.seen[:: max(1, len(textures.seen) // 50)] > 200).mean(0) > 0.9
+    steady &= textures.table.regions == "head"
+    rows = np.flatnonzero(steady)[::7]
+    if len(rows) < 100:
+        return np.ones((len(textures.colours), 3), np.float32)
+    level = np.median(textures.colours[:, rows].astype(np.float32), axis=1)
+    gains = level / np.maximum(np.median(level, axis=0), 1.0)
+    return np.clip(gains, 0.4, 2.5).astype(np.float32)
+
+
+def inner_products_of(basis: BasisFit, textures: Textures, gains: Float32) -> Float32:
+    """(N, g * K), some frames at a time."""
+    parts = []
+    for start in range(0, len(gains), 64):
+        part = slice(start, start + 64)
+        some = basis.differences(textures.colours[part], textures.seen[part], gains[part])
+        parts.append(basis.inner_products(some))
+    return np.concatenate(parts)
+
+
+def quantised_planes(basis: BasisFit, table: TexelTable) -> tuple[npt.NDArray[np.int8], Float32]:
+    """(K, CHART, CHART, 3) int8 and (K,) in sRGB code values 0..1. Texels
+    beyond the charts take their neighbours' values, so that filtering finds nothing foreign."""
+    spread = nearest_texel(table)
+    planes = basis.planes.transpose(1, 0, 2)
+    scale = np.maximum(np.abs(planes).max(axis=(1, 2)), 1e-6) / 127.0
+    codes = np.rint(planes / scale[:, None, None]).astype(np.int8)[:, spread]
+    return codes, (scale / 255.0).astype(np.float32)
+
+
+def mean_picture(head: HeadMesh, basis: BasisFit, table: TexelTable) -> UInt8:
+    """(ATLAS, ATLAS, 3): the face's mean; other regions in the average colour of the cheeks."""
+    small = np.clip(np.rint(basis.mean), 0, 255).astype(np.uint8)[nearest_texel(table)]
+    picture = np.asarray(
+        cv2.resize(small, (ATLAS, ATLAS), interpolation=cv2.INTER_LINEAR), np.uint8
+    )
+    regions = head.regions[: head.template_size]
+    rest = TexelTable.of(template_faces(head), personal_uv(head), regions, ATLAS, STATIC_PARTS)
+    skin = np.median(basis.mean[table.regions == "head"], axis=0)
+    picture[rest.rows, rest.columns] = np.rint(skin * 0.8).astype(np.uint8)
+    return picture
+
+
+def nearest_texel(table: TexelTable) -> npt.NDArray[np.intp]:
+    """(size, size) row of the table's texel that lies nearest."""
+    row_of = np.zeros((table.size, table.size), np.intp)
+    row_of[table.rows, table.columns] = np.arange(len(table.rows))
+    empty = np.ones((table.size, table.size), bool)
+    empty[table.rows, table.columns] = False
+    indices = np.asarray(distance_transform_edt(empty, return_distances=False, return_indices=True))
+    return row_of[indices[0], indices[1]]
+
+
+def _f32(values: npt.NDArray[np.floating]) -> Float32:
+    return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,67 @@
+"""The texture layout of a personal avatar: the template's, with more room for what is looked at.
+
+Mouth, eyes and nose get about twice the texels that the template gives them, and with them more
+nodes of the coefficient grid. Teeth, tongue and the inside of the mouth move to where the template
+keeps its hair, which a personal avatar has in the picture of its scalp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from avatar.head_mesh import HeadMesh
+
+Float32 = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+
+FACE_PARTS = (
+    "head", "eye-left", "eye-right", "upper-teeth", "lower-teeth", "tongue", "mouth",
+)  # fmt: skip
+"""Regions whose texture the code changes."""
+STATIC_PARTS = ("neck", "collar", "cloth")
+"""Regions whose texture is one picture."""
+LEFT_OUT = ("l-eyelashes-1", "l-eyelashes-2", "r-eyelashes-1", "r-eyelashes-2", "hair")
+"""Regions that a personal avatar does not draw: its own lashes and hair are in its texture."""
+
+_CENTRE = np.array([384.0, 450.0]) / 1024.0
+_REACH, _GROWTH = 0.36, 0.32
+_LENSES = (
+    ((384.0, 552.0), 0.8, 0.07),  # mouth
+    ((302.0, 352.0), 1.1, 0.05),  # eyes
+    ((466.0, 352.0), 1.1, 0.05),
+    ((384.0, 452.0), 0.5, 0.05),  # tip of the nose
+)
+"""Centre in texels of 1024, strength, radius. The map stays one to one (a test looks)."""
+_MOVES = {
+    "upper-teeth": ((0.752, 0.127, 0.121, 0.059), (0.754, 0.256, 0.242, 0.118)),
+    "lower-teeth": ((0.752, 0.127, 0.121, 0.059), (0.754, 0.256, 0.242, 0.118)),
+    "tongue": ((0.877, 0.127, 0.059, 0.059), (0.754, 0.378, 0.118, 0.118)),
+    "mouth": ((0.939, 0.127, 0.059, 0.059), (0.878, 0.378, 0.118, 0.118)),
+}
+"""Region -> x, y, width, height before and after."""
+
+
+def personal_uv(head: HeadMesh) -> Float32:
+    """(T, 2) float32 for the template's vertices (hair left out)."""
+    count = head.template_size
+    uv = head.uv[:count].astype(np.float64)
+    regions = head.regions[:count]
+    for name, ((x, y, w, h), (x2, y2, w2, h2)) in _MOVES.items():
+        here = regions == name
+        uv[here] = (uv[here] - (x, y)) / (w, h) * (w2, h2) + (x2, y2)
+    skin = regions == "head"
+    grown = _grown(uv[skin])
+    shift = np.zeros_like(grown)
+    for centre, strength, radius in _LENSES:
+        away = grown - _grown(np.array([centre]) / 1024.0)
+        shift += strength * away * np.exp(-0.5 * (away**2).sum(1, keepdims=True) / radius**2)
+    uv[skin] = grown + shift
+    return uv.astype(np.float32)
+
+
+def _grown(uv: Array) -> Array:
+    """The middle of the face larger, the scalp smaller."""
+    away = uv - _CENTRE
+    inside = np.clip(1.0 - np.linalg.norm(away, axis=1, keepdims=True) / _REACH, 0.0, 1.0)
+    return _CENTRE + away * (1.0 + _GROWTH * inside**1.5)

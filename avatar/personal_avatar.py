@@ -1,0 +1,217 @@
+"""The avatar of one real person: encoded from the camera's picture, or driven where there is none.
+
+with PersonalAvatar(model, "avatars/me") as avatar:
+    code = avatar.encode(state, frame)        # the frame's texture, projected on the code
+    mesh = avatar.decode(code, view)          # or decode_nodes, for a renderer that sums per pixel
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from avatar.driving import drivers_of
+from avatar.eye_balls import STRAIGHT
+from avatar.hand_rig import HandRig
+from avatar.head_mesh import HeadMesh
+from avatar.head_placement import HeadPlacement
+from avatar.local_texture import LocalTexture
+from avatar.mesh_assembly import MeshAssembly, view_direction
+from avatar.mesh_layout import MeshLayout, MeshPiece
+from avatar.personal_atlas import LEFT_OUT, personal_uv
+from avatar.personal_model import PersonalModel
+from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
+from avatar.posed_face import mapped_gaze
+from streams.avatar_code import AvatarCode
+from streams.frame import Frame
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
+from streams.rigid import Rigid
+from streams.tracked_state import FacePose, TrackedState
+from streams.view import View
+
+Float32 = npt.NDArray[np.float32]
+
+FADE_S = 0.2
+"""How long the code takes from driven to encoded and back, so that nothing jumps."""
+ORIGINS = ("auto", "driven")
+
+
+class PersonalAvatar:
+    """One person, loaded. Not shared between threads. `encode` remembers the last moment, to fade
+    between encoding and driving; the same sequence of states and frames gives the same bytes."""
+
+    def __init__(
+        self, model: PersonalModel, avatar_id: str, origin: str = "auto", fade: bool = True
+    ) -> None:
+        """`origin`: "auto" encodes where a frame shows this person; "driven" never does. `fade`:
+        False for moments that do not follow one another."""
+        if origin not in ORIGINS:
+            raise ValueError(f"PersonalAvatar: expected origin among {ORIGINS}, got {origin!r}")
+        self.id = avatar_id
+        self.model = model
+        self._origin, self._fade = origin, fade
+        template = HeadMesh.open("default")
+        head = personal_head(template, model)
+        self._placement = HeadPlacement(head)
+        self._face_rest = head.vertices[self._placement.moving]
+        self._encoder = PictureEncoder(template, model)
+        self.basis = model.texture_basis()
+        self._texture = LocalTexture(self.basis)
+        piece = MeshPiece("head", head.faces, head.uv, head.parts)
+        layout = MeshLayout(self.id, head.surface, lit=False)
+        self._assembly = MeshAssembly(layout, piece, HandRig.open())
+        self._seen_share, self._last_t_ns = 0.0, None
+        self._closed = False
+
+    def close(self) -> None:
+        """Decoding and encoding afterwards raise ValueError. May be called twice."""
+        self._closed = True
+
+    def __enter__(self) -> PersonalAvatar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def encode(self, state: TrackedState, frame: Frame | None = None) -> AvatarCode:
+        """The code of what was tracked. With a `frame` that shows this very person it is "encoded"
+        (the picture says what the face looks like), otherwise "driven"."""
+        self._require_open("encode")
+        face, model = state.face, self.model
+        geometry = np.zeros(model.geometry_size, np.float32)
+        appearance = np.zeros(model.appearance_size, np.float32)
+        share = 0.0
+        if face is not None:
+            own, left_out_mm = model.landmark_code(face.landmarks)
+            # Somebody else's landmarks say whose face it is; their blend shapes do not.
+            is_own = left_out_mm <= 2.0 * float(model.strangeness[1])
+            if is_own:
+                geometry, appearance = own, self._own_appearance(face, own)
+            else:
+                both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
+                geometry, appearance = np.split(both, [model.geometry_size])
+            seen = None
+            if frame is not None and is_own and self._origin == "auto":
+                view = view_direction(face.world_from_head, None)
+                seen, visible = self._encoder.appearance(frame, face, geometry, view, appearance)
+                seen = seen if visible >= LEAST_VISIBLE else None
+            share = self._faded(state.t_ns, seen is not None)
+            if seen is not None:
+                appearance = appearance + np.float32(share) * (seen - appearance)
+        else:
+            self._seen_share, self._last_t_ns = 0.0, None
+        return AvatarCode(
+            t_ns=state.t_ns,
+            avatar=self.id,
+            geometry=np.ascontiguousarray(geometry, np.float32),
+            appearance=np.ascontiguousarray(appearance, np.float32),
+            gaze=STRAIGHT if face is None else face.gaze,
+            world_from_head=None if face is None else face.world_from_head,
+            hands=state.hands,
+            origin="encoded" if share > 0.5 else "driven",
+        )
+
+    def decode(self, code: AvatarCode, view: View | None = None) -> MeshTexture:
+        """Vertices, normals and the whole texture, in the world. `view` says from where it is seen
+        (default: from the world's origin, where a webcam stands)."""
+        nodes = self.decode_nodes(code, view)
+        picture = self._texture.picture(nodes.nodes, nodes.gain)
+        return MeshTexture(nodes.t_ns, nodes.topology, nodes.vertices, nodes.normals, picture)
+
+    def decode_nodes(self, code: AvatarCode, view: View | None = None) -> MeshNodes:
+        """As `decode`, with the texture left for the fragment shader to sum."""
+        self._require_open("decode")
+        self._require_own(code)
+        model, pose = self.model, code.world_from_head
+        head, towards = None, np.array([0.0, 0.0, 1.0], np.float32)
+        if pose is not None:
+            face = self._face_rest + np.tensordot(code.geometry, model.moves, 1)
+            gaze = mapped_gaze(model.gaze_map, code.gaze)
+            head = self._placement.place(face, gaze, pose)
+            towards = view_direction(pose, view)
+        topology, vertices, normals = self._assembly.join(head, code.hands, pose)
+        return MeshNodes(
+            code.t_ns, topology, vertices, normals, self.basis,
+            model.nodes(code.appearance, towards), model.gain(code.appearance),
+        )  # fmt: skip
+
+    def _own_appearance(self, face: FacePose, geometry: Float32) -> Float32:
+        model, pose = self.model, face.world_from_head
+        place = np.concatenate([pose.rotvec(), pose.xyz]).astype(np.float32)
+        inputs = np.concatenate([place, geometry, drivers_of(face.blendshapes, face.gaze)])
+        ready = (inputs - model.own_centre) / model.own_scale
+        return np.asarray(ready @ model.own_map, np.float32)
+
+    def _faded(self, t_ns: int, seen: bool) -> float:
+        """The encoded share at `t_ns`, 0..1; whole at once at the beginning."""
+        wanted = 1.0 if seen else 0.0
+        if self._last_t_ns is None or not self._fade:
+            self._seen_share = wanted
+        else:
+            step = max(0, t_ns - self._last_t_ns) / (FADE_S * 1e9)
+            change = np.clip(wanted - self._seen_share, -step, step)
+            self._seen_share = float(self._seen_share + change)
+        self._last_t_ns = t_ns
+        return self._seen_share
+
+    def _require_open(self, verb: str) -> None:
+        if self._closed:
+            raise ValueError(f"PersonalAvatar.{verb}: this avatar is closed; open it again")
+
+    def _require_own(self, code: AvatarCode) -> None:
+        if code.avatar != self.id:
+            raise ValueError(
+                f"PersonalAvatar.decode: expected a code of {self.id!r}, got one of {code.avatar!r}"
+            )
+        sizes = (("geometry", self.model.geometry_size), ("appearance", self.model.appearance_size))
+        for name, size in sizes:
+            got = len(getattr(code, name))
+            if got != size:
+                raise ValueError(f"PersonalAvatar.decode: expected {size} {name}, got {got}")
+
+
+def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
+    """The template as this person: no hair cards and lashes (both are in the texture), the personal
+    layout of the texture, materials that only say how opaque a texel is."""
+    count = template.template_size
+    if len(model.rest) != count:
+        raise ValueError(f"personal_head: expected {count} vertices, got {len(model.rest)}")
+    faces = template.faces[(template.faces < count).all(1)]
+    faces = faces[~np.isin(template.regions[faces[:, 0]], LEFT_OUT)]
+    surface = np.zeros((*model.opacity.shape, 4), np.uint8)
+    surface[..., 0], surface[..., 1], surface[..., 2] = 255, 255, 128
+    surface[..., 3] = model.opacity
+    return replace(
+        template,
+        name="personal",
+        vertices=model.rest,
+        faces=faces,
+        uv=personal_uv(template),
+        parts=template.parts[:count],
+        regions=template.regions[:count],
+        weld=template.weld[:count],
+        neck=template.neck[:count],
+        eyes=model.eyes,
+        eye_radius=float(model.eye_radius[0]),
+        neck_pivot=model.neck_pivot,
+        hair_normals=np.zeros((0, 3), np.float32),
+        albedo=model.mean,
+        surface=surface,
+    )
+
+
+def resting_state(t_ns: int, world_from_head: Rigid) -> TrackedState:
+    """A calm face that looks ahead, with no landmarks of anybody: drives an avatar to rest."""
+    face = FacePose(
+        np.zeros(52, np.float32), np.zeros((478, 3), np.float32), STRAIGHT, world_from_head, 1.0
+    )
+    return TrackedState(t_ns, "rest", face)

@@ -1,0 +1,101 @@
+"""The encoder that sees: a frame's unwrapped, coarse texture projected on the appearance code."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sparse
+
+from avatar.head_mesh import HeadMesh
+from avatar.node_grid import node_shares
+from avatar.personal_atlas import FACE_PARTS, personal_uv
+from avatar.personal_model import CHART, PersonalModel
+from avatar.posed_face import PosedFace
+from avatar.unwrapping import TexelTable, texel_weight, unwrap
+from streams.frame import Frame
+from streams.mirror import mirror_frame
+from streams.tracked_state import FacePose
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+LEAST_VISIBLE = 0.25
+"""Share of the face's texels that must be seen for a picture to say what the face looks like."""
+
+
+class PictureEncoder:
+    """Linear: nothing is learned here that the model does not hold."""
+
+    def __init__(self, head: HeadMesh, model: PersonalModel) -> None:
+        table = face_table(head)
+        if len(model.coarse) and int(model.coarse.max()) >= len(table.rows):
+            raise ValueError(
+                f"PictureEncoder: expected texels below {len(table.rows)}, got {model.coarse.max()}"
+            )
+        self._model = model
+        self._table = table.at(model.coarse)
+        rows, columns = self._table.rows, self._table.columns
+        scale = model.plane_scale * np.float32(255.0)
+        planes = model.planes[:, rows, columns].astype(np.float32) * scale[:, None, None]
+        self._planes = np.ascontiguousarray(planes.transpose(1, 0, 2))
+        self._mean = small_mean(model)[rows, columns].astype(np.float32)
+        shares = node_shares(self._table, int(model.grid[0]))
+        self._shares = sparse.csr_array(sparse.csr_array(shares[:, model.active]).T)
+        rest, eyes = model.rest, model.eyes
+        self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
+        steady = self._table.regions == "head"
+        self._skin = np.flatnonzero(steady)[::7]
+
+    def appearance(
+        self, frame: Frame, face: FacePose, geometry: Float32, view: Float32, guess: Float32
+    ) -> tuple[Float32, float]:
+        """The code (A,) of the face in `frame`, and the share of its texels that is seen.
+
+        `geometry` (P,) numbers of the same face; `view` (3,) unit from head to camera; `guess` (A,)
+        the driven code, which stands for what is not seen.
+        """
+        model = self._model
+        vertices, normals = self._posed.of(geometry, face.gaze)
+        frame = mirror_frame(frame) if frame.mirrored else frame
+        found = unwrap(
+            self._table, frame.rgb, frame.camera, face.world_from_head, vertices, normals,
+            face.landmarks,
+        )  # fmt: skip
+        weight = texel_weight(np.rint(found.seen * 255).astype(np.uint8))
+        visible = float((weight > 0.5).mean())
+        log_gain = self._log_gain(found.colours, weight, guess)
+        even = found.colours.astype(np.float32) / np.exp(log_gain)
+        difference = (even - self._mean) * weight[:, None]
+        along = np.einsum("tc,tkc->tk", difference, self._planes)
+        products = (self._shares @ along).ravel()
+        shown = (view - model.view_rest) @ model.view_codes
+        rest = model.projection @ products - model.projection_rest - shown
+        return np.concatenate([log_gain / model.gain_sigma, rest]).astype(np.float32), visible
+
+    def _log_gain(self, colours: UInt8, weight: Float32, guess: Float32) -> Float32:
+        """(3,) the exposure against the mean, from skin that is well seen."""
+        rows = self._skin[weight[self._skin] > 0.9]
+        if len(rows) < 50:
+            return guess[:3] * self._model.gain_sigma
+        level = np.median(colours[rows].astype(np.float32), axis=0)
+        usual = np.median(self._mean[rows], axis=0)
+        return np.log(np.clip(level / np.maximum(usual, 1.0), 0.4, 2.5)).astype(np.float32)
+
+
+def small_mean(model: PersonalModel) -> UInt8:
+    """(CHART, CHART, 3): every other texel's neighbourhood of the mean."""
+    factor = len(model.mean) // CHART
+    blocks = model.mean.reshape(CHART, factor, CHART, factor, 3).astype(np.float32)
+    return np.rint(blocks.mean((1, 3))).astype(np.uint8)
+
+
+def template_faces(head: HeadMesh) -> npt.NDArray[np.int32]:
+    """The faces of the template without hair."""
+    return head.faces[(head.faces < head.template_size).all(1)]
+
+
+def face_table(head: HeadMesh) -> TexelTable:
+    """The texels whose colour the code changes."""
+    regions = head.regions[: head.template_size]
+    faces, uv = template_faces(head), personal_uv(head)
+    return TexelTable.of(faces, uv, regions, CHART, FACE_PARTS)

@@ -1,0 +1,68 @@
+"""How like two pictures are, over a mask: PSNR, SSIM, sharpness, flicker."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+SSIM_SIGMA, SSIM_K1, SSIM_K2 = 1.5, 0.01, 0.03
+"""Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", section III.B."""
+DETAIL_SIGMA = 2.0
+"""Pixels; what a blur of this width takes away is detail."""
+
+
+def psnr(picture: UInt8, source: UInt8, mask: Mask) -> float:
+    """Decibel of sRGB code values, (H, W, 3) uint8 each, where `mask` (H, W) is true. Infinite for
+    equal pictures; ValueError when the mask is empty."""
+    _require(mask)
+    difference = picture[mask].astype(np.float64) - source[mask].astype(np.float64)
+    error = float((difference**2).mean())
+    return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
+
+
+def ssim(picture: UInt8, source: UInt8, mask: Mask) -> float:
+    """Structural similarity of the luma, Gaussian window, averaged over the mask; 1 = equal."""
+    _require(mask)
+    luma = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (picture, source)]
+    a, b = (np.asarray(p, np.float32) for p in luma)
+
+    def blur(x: npt.NDArray[np.floating]) -> Float32:
+        return np.asarray(cv2.GaussianBlur(x, (11, 11), SSIM_SIGMA), np.float32)
+
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    both = blur(a * b) - mean_a * mean_b
+    c1, c2 = (SSIM_K1 * 255) ** 2, (SSIM_K2 * 255) ** 2
+    score = (2 * mean_a * mean_b + c1) * (2 * both + c2)
+    score /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    return float(score[mask].mean())
+
+
+def sharpness(picture: UInt8, source: UInt8, mask: Mask) -> float:
+    """RMS of the luma's detail against the source's: 1 = equally sharp, below = blurred."""
+    _require(mask)
+
+    def detail(p: UInt8) -> float:
+        luma = cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        fine = luma - cv2.GaussianBlur(luma, (0, 0), DETAIL_SIGMA)
+        return float(np.sqrt((fine[mask] ** 2).mean()))
+
+    return detail(picture) / max(detail(source), 1e-9)
+
+
+def flicker(pictures: npt.NDArray[np.uint8], sources: npt.NDArray[np.uint8], mask: Mask) -> float:
+    """RMS change of the error from frame to frame, code values; (N, H, W, 3) uint8 each, N >= 2."""
+    _require(mask)
+    error = pictures.astype(np.float32) - sources.astype(np.float32)
+    change = np.diff(error, axis=0)[:, mask]
+    return float(np.sqrt((change**2).mean()))
+
+
+def _require(mask: Mask) -> None:
+    if not mask.any():
+        raise ValueError("picture metrics: expected a mask with pixels in it, got an empty one")

@@ -1,0 +1,140 @@
+"""The personal codec on real videos: `python -m benchmarks.codec VIDEO...`.
+
+Each video becomes an avatar by its first 80 %; the rest, of which nothing was learned, is drawn by
+the avatar from the video's own camera and compared inside MediaPipe's face mesh:
+
+- mean: the average texture on the tracked shape; what a codec without appearance would show
+- driven: appearance predicted from the tracked state alone
+- encoded: the frame's own texture projected on the code, whole numbers sent as they are
+- A = 64, 128, 256: the same with only that many appearance numbers
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from apps.likeness_evaluation import Through, evaluate_likeness, spread
+from avatar.enrolment.observations import Observations
+from avatar.enrolment.recipe import EnrolmentOptions, enrol
+from avatar.personal_avatar import PersonalAvatar
+from avatar.personal_model import GAINS, PersonalModel
+from capture.frame_source import open_source
+from streams.avatar_code import AvatarCode
+from streams.frame import Frame
+from streams.tracked_state import TrackedState
+from tracking.tracker import Tracker, TrackerOptions
+
+TRAINED_SHARE = 0.8
+WIDTH_MM = 140.0
+"""Of a face between landmarks 234 and 454: by it shape errors are scaled."""
+
+
+def track(video: Path) -> list[TrackedState]:
+    """The face of every frame."""
+    with (
+        open_source(f"video:{video}") as source,
+        Tracker.open(TrackerOptions(hands=0)) as tracker,
+    ):
+        return [tracker.track(frame) for frame in source]
+
+
+def frames_of(video: Path) -> Iterator[Frame]:
+    """The video from its beginning."""
+    with open_source(f"video:{video}") as source:
+        yield from source
+
+
+def held_out(
+    video: Path, states: Sequence[TrackedState], count: int
+) -> Iterator[tuple[Frame, TrackedState]]:
+    """Moments of the last fifth that show a face."""
+    first = int(len(states) * TRAINED_SHARE)
+    chosen = set(spread([k for k in range(first, len(states)) if states[k].face], count))
+    for k, frame in enumerate(frames_of(video)):
+        if k in chosen:
+            yield frame, states[k]
+
+
+def shortened(numbers: int) -> Through:
+    """Only the first appearance numbers arrive."""
+
+    def through(code: AvatarCode) -> AvatarCode:
+        appearance = code.appearance.copy()
+        appearance[GAINS + numbers :] = 0.0
+        return replace(code, appearance=appearance)
+
+    return through
+
+
+def mean_alone(code: AvatarCode) -> AvatarCode:
+    """No appearance arrives."""
+    return replace(code, appearance=np.zeros_like(code.appearance))
+
+
+def shape_error_mm(model: PersonalModel, states: Sequence[TrackedState]) -> float:
+    """Mean distance of the tracked landmarks from those of their code, for a face of WIDTH_MM."""
+    errors, widths = [], []
+    for state in states[int(len(states) * TRAINED_SHARE) :]:
+        if state.face is None:
+            continue
+        marks = state.face.landmarks[:468]
+        code, _ = model.landmark_code(state.face.landmarks)
+        moved = (code @ model.landmark_moves).reshape(-1, 3)
+        errors.append(np.linalg.norm(marks - model.landmark_rest - moved, axis=1).mean())
+        widths.append(np.linalg.norm(marks[454] - marks[234]))
+    return float(np.mean(errors) / np.mean(widths) * WIDTH_MM)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """Print a table for every video."""
+
+    videos: tyro.conf.Positional[tuple[Path, ...]]
+    frames: int = 60
+    """Held-out moments to look at, evenly far apart."""
+    options: EnrolmentOptions = field(default_factory=EnrolmentOptions)
+
+    def run(self) -> None:
+        for video in self.videos:
+            self.measure(video)
+
+    def measure(self, video: Path) -> None:
+        begun = time.monotonic()
+        states = track(video)
+        tracked_s = time.monotonic() - begun
+        seen = Observations.of(states[: int(len(states) * TRAINED_SHARE)])
+        model = enrol(lambda: frames_of(video), seen, self.options)
+        made_s = time.monotonic() - begun
+        shape_mm = shape_error_mm(model, states)
+        print(
+            f"{video.name}: {len(states)} frames, tracked in {tracked_s:.0f} s, "
+            f"made in {made_s:.0f} s, shape {shape_mm:.2f} mm"
+        )
+        ways: dict[str, tuple[bool, Through | None]] = {
+            "mean": (False, mean_alone),
+            "driven": (False, None),
+            "A = 64": (True, shortened(64)),
+            "A = 128": (True, shortened(128)),
+            "A = 256": (True, shortened(256)),
+            "encoded": (True, None),
+        }
+        mean_mouth_db = 0.0
+        for name, (with_frames, through) in ways.items():
+            # Frames far apart: nothing fades, each stands for itself.
+            avatar = PersonalAvatar(model, "avatars/bench", fade=False)
+            moments = held_out(video, states, self.frames)
+            figures = evaluate_likeness(avatar, moments, with_frames, through).figures
+            if name == "mean":
+                mean_mouth_db = figures.mouth_db
+            gained = figures.mouth_db - mean_mouth_db
+            print(f"  {name:9s} {figures.line()} ({gained:+.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(Codec).run()
