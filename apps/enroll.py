@@ -120,8 +120,12 @@ class Enroll:
         from avatar.enrolment.texture_basis_fit import BasisOptions
 
         options = EnrolmentOptions(basis=BasisOptions(planes=self.planes))
+        from tracking.segmentation import PersonSegmenter
+
         try:
-            return enrol(work.frames, Observations.of(states), options, say)
+            with PersonSegmenter() as segmenter:
+                seen = Observations.of(states)
+                return enrol(work.frames, seen, options, say, segmenter.person)
         except EnrolmentError as error:
             raise FailedError(str(error)) from error
 

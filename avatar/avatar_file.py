@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,14 @@ def read_avatar_file(path: Path) -> AvatarFile:
             members = _members(path, archive)
     except FileNotFoundError:
         raise AvatarFileError(f"{path}: expected an avatar file, found none") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise AvatarFileError(
             f"{path}: expected a {SUFFIX} file, got {error}; copy or enrol it again"
         ) from error

@@ -89,6 +89,14 @@ class Unwrapped:
     """(n, 3) uint8 sRGB, in the order of the table."""
     seen: Float32
     """(n,) float32 0..1: 0 where the texel is turned away, hidden or outside the picture."""
+    places: Float32
+    """(n, 2) pixels at which the texels lie."""
+
+    def sampled(self, picture: Float32) -> Float32:
+        """(n,) of a (height, width) picture, the nearest pixel."""
+        height, width = picture.shape
+        index = np.clip(np.rint(self.places).astype(np.intp), 0, (width - 1, height - 1))
+        return picture[index[:, 1], index[:, 0]]
 
 
 def unwrap(
@@ -133,7 +141,7 @@ def unwrap(
         seen[inside] = (carried[inside, 2] > 0.05) * window[index[:, 1], index[:, 0]]
     outside = ((places < -0.5) | (places > np.array(size) - 0.5)).any(1)
     seen[outside] = 0.0
-    return Unwrapped(colours, seen)
+    return Unwrapped(colours, seen, places)
 
 
 def _pixels(camera: Camera, world_from_head: Rigid, points: Float32) -> Float32:

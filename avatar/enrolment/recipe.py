@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -14,10 +14,13 @@ from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, OWN_RIDGE, Regression
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration
+from avatar.enrolment.silhouette import Outline, shaped_scalp
+from avatar.enrolment.static_texture import StaticTexture, opacity_picture
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import STATIC_PARTS, personal_uv
+from avatar.personal_head import template_as
 from avatar.personal_model import CHART, PersonalModel
 from avatar.picture_encoder import face_table, template_faces
 from avatar.unwrapping import TexelTable, unwrap
@@ -54,6 +57,20 @@ class EnrolmentOptions:
     """Fewer moments with a face are too few."""
 
 
+Matte = Callable[[UInt8], Float32]
+"""(H, W, 3) sRGB -> (H, W) float32, 0 background to 1 person."""
+OUTLINE_FRAMES, STATIC_FRAMES = 24, 48
+SURE = 8
+"""Power of the matte by which a texel counts: half background is no colour of hair."""
+MATTE_EVERY = 3
+"""A new mask for every n-th of the face's frames: hair moves little between them."""
+
+
+def all_person(rgb: UInt8) -> Float32:
+    """The matte of one who knows no background."""
+    return np.ones(rgb.shape[:2], np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Textures:
     """What every chosen frame shows, in the layout of the atlas."""
@@ -63,6 +80,11 @@ class Textures:
     """(N, n, 3) uint8 sRGB."""
     seen: UInt8
     """(N, n) uint8 visibility."""
+    matte: Float32
+    """(n,) 0..1: how often, where a texel faces the camera, the person is there and no background
+    (the scalp reaches a little beyond the hair)."""
+    static: StaticTexture
+    """Neck, collar and clothes."""
 
 
 def choose_rows(seen: Observations, options: EnrolmentOptions) -> npt.NDArray[np.intp]:
@@ -82,16 +104,42 @@ def enrol(
     seen: Observations,
     options: EnrolmentOptions | None = None,
     progress: Progress = lambda _what, _share: None,
+    matte: Matte = all_person,
 ) -> PersonalModel:
-    """A model of the person whose face is in the frames `seen.frames` of `video`."""
+    """A model of the person whose face is in the frames `seen.frames` of `video`. With a `matte`
+    that knows person from background, hair and clothes get their outline from it."""
     options = options or EnrolmentOptions()
     head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
     chosen = seen.at(choose_rows(seen, options))
     progress("registering", 0.0)
     registration = Registration.fit(head, landmarks, chosen)
+    progress("registering", 0.5)
+    if matte is not all_person:
+        registration = with_outline(video, head, registration, chosen, matte)
     progress("registering", 1.0)
-    textures = read_textures(video, head, registration, chosen, progress)
+    textures = read_textures(video, head, registration, chosen, progress, matte)
     return learn(head, registration, chosen, textures, options, progress)
+
+
+def with_outline(
+    video: Video, head: HeadMesh, registration: Registration, chosen: Observations, matte: Matte
+) -> Registration:
+    """The scalp grown to the person's outline in frames that show the head from the front."""
+    turned = np.array([np.abs(pose.rotvec()).max() for pose in chosen.world_from_head])
+    rows = np.sort(np.argsort(turned)[: max(OUTLINE_FRAMES, len(turned) // 3)])
+    rows = rows[np.linspace(0, len(rows) - 1, min(OUTLINE_FRAMES, len(rows))).astype(int)]
+    masks, cameras, poses = [], [], []
+    for row, frame in _frames_of(video, chosen.at(rows)):
+        masks.append(matte(frame.rgb))
+        cameras.append(frame.camera)
+        poses.append(chosen.world_from_head[int(rows[row])])
+    outline = Outline.of(masks, cameras, poses)
+    if outline is None:
+        return registration
+    regions = head.regions[: head.template_size]
+    likeness = registration.likeness
+    grown = shaped_scalp(likeness.vertices, regions == "head", outline)
+    return replace(registration, likeness=replace(likeness, vertices=grown))
 
 
 def read_textures(
@@ -100,32 +148,62 @@ def read_textures(
     registration: Registration,
     chosen: Observations,
     progress: Progress,
+    matte: Matte,
 ) -> Textures:
     """Unwrap the chosen frames. Raises EnrolmentError when the video ends before the last."""
     table, posed = face_table(head), registration.posed(head)
     codes = registration.codes(chosen)
     count, n = len(chosen), len(table.rows)
     colours, seen = np.zeros((count, n, 3), np.uint8), np.zeros((count, n), np.uint8)
-    row = 0
-    for k, frame in enumerate(video()):
-        if row == count:
-            break
-        if k != chosen.frames[row]:
-            continue
-        clean = mirror_frame(frame) if frame.mirrored else frame
+    facing, shown = np.zeros(n), np.zeros(n)
+    static = static_texture(head, registration)
+    static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
+    mask = np.zeros((0, 0), np.float32)
+    done = 0
+    for row, frame in _frames_of(video, chosen):
         vertices, normals = posed.of(codes[row], chosen.gaze[row])
         found = unwrap(
-            table, clean.rgb, clean.camera, chosen.world_from_head[row], vertices, normals,
+            table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
             chosen.landmarks[row],
         )  # fmt: skip
-        colours[row], seen[row] = found.colours, np.rint(found.seen * 255)
-        row += 1
-        progress("unwrapping", row / count)
-    if row < count:
+        if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
+            mask = matte(frame.rgb)
+        person = found.sampled(mask)
+        facing += found.seen
+        shown += found.seen * person
+        colours[row], seen[row] = found.colours, np.rint(found.seen * person**SURE * 255)
+        if row in static_rows:
+            static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], mask)
+        done = row + 1
+        progress("unwrapping", done / count)
+    if done < count:
         raise EnrolmentError(
-            f"enrol: expected {count} frames with a face, the video gave {row}; is the file cut?"
+            f"enrol: expected {count} frames with a face, the video gave {done}; is the file cut?"
         )
-    return Textures(table, colours, seen)
+    average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
+    return Textures(table, colours, seen, average.astype(np.float32), static)
+
+
+def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
+    """Ready to gather frames."""
+    likeness = registration.likeness
+    regions = head.regions[: head.template_size]
+    table = TexelTable.of(template_faces(head), personal_uv(head), regions, ATLAS, STATIC_PARTS)
+    return StaticTexture(
+        template_as(head, _f32(likeness.vertices), _f32(likeness.eyes), _f32(likeness.neck_pivot)),
+        table,
+    )
+
+
+def _frames_of(video: Video, chosen: Observations) -> Iterator[tuple[int, Frame]]:
+    """The chosen rows and their frames, as if taken without a mirror."""
+    row = 0
+    for k, frame in enumerate(video()):
+        if row == len(chosen):
+            return
+        if k == chosen.frames[row]:
+            yield row, mirror_frame(frame) if frame.mirrored else frame
+            row += 1
 
 
 def learn(
@@ -139,7 +217,7 @@ def learn(
     """Fit textures, code and driving."""
     gains = exposure_gains(textures)
     basis = fit_basis(
-        textures.table, textures.colours, textures.seen, gains, options.basis,
+        textures.table, textures.colours, textures.seen, gains, options.basis, textures.matte,
         lambda share: progress("learning the texture", share),
     )  # fmt: skip
     products = inner_products_of(basis, textures, gains)
@@ -171,8 +249,8 @@ def learn(
         landmark_rest=_f32(registration.landmark_rest),
         landmark_moves=_f32(registration.landmark_moves),
         gaze_map=_f32(registration.gaze_map),
-        mean=mean_picture(head, basis, textures.table),
-        opacity=np.full((CHART, CHART), 255, np.uint8),
+        mean=mean_picture(basis, textures),
+        opacity=opacity_picture(textures.table, textures.matte, _visible(textures), CHART),
         planes=planes,
         plane_scale=scale,
         grid=np.array([grid, grid], np.int32),
@@ -227,17 +305,33 @@ def quantised_planes(basis: BasisFit, table: TexelTable) -> tuple[npt.NDArray[np
     return codes, (scale / 255.0).astype(np.float32)
 
 
-def mean_picture(head: HeadMesh, basis: BasisFit, table: TexelTable) -> UInt8:
-    """(ATLAS, ATLAS, 3): the face's mean; other regions in the average colour of the cheeks."""
+def mean_picture(basis: BasisFit, textures: Textures) -> UInt8:
+    """(ATLAS, ATLAS, 3): the face's mean, neck and clothes as they were seen, and hands in the
+    colour of the face."""
+    table = textures.table
     small = np.clip(np.rint(basis.mean), 0, 255).astype(np.uint8)[nearest_texel(table)]
-    picture = np.asarray(
-        cv2.resize(small, (ATLAS, ATLAS), interpolation=cv2.INTER_LINEAR), np.uint8
-    )
-    regions = head.regions[: head.template_size]
-    rest = TexelTable.of(template_faces(head), personal_uv(head), regions, ATLAS, STATIC_PARTS)
+    size = (ATLAS, ATLAS)
+    picture = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     skin = np.median(basis.mean[table.regions == "head"], axis=0)
-    picture[rest.rows, rest.columns] = np.rint(skin * 0.8).astype(np.uint8)
+    static = textures.static
+    rest = static.table
+    filled = static.colours(skin * np.float32(0.8))
+    spread = filled[nearest_texel(rest)]
+    # Everything below the face's chart: with its surroundings, so that filtering finds no edge.
+    below = int(ATLAS * 0.75)
+    picture[below:, :below] = spread[below:, :below]
+    template = HeadMesh.open("default").albedo
+    hands = (slice(ATLAS // 2, ATLAS), slice(below, ATLAS))
+    tone = np.median(template[hands].reshape(-1, 3), axis=0)
+    toned = template[hands].astype(np.float32) * (skin / np.maximum(tone, 1.0))
+    picture[hands] = np.clip(np.rint(toned), 0, 255).astype(np.uint8)
     return picture
+
+
+def _visible(textures: Textures) -> Float32:
+    """(n,) average visibility 0..1, over some frames."""
+    some = textures.seen[:: max(1, len(textures.seen) // 60)]
+    return (some.mean(0) / 255.0).astype(np.float32)
 
 
 def nearest_texel(table: TexelTable) -> npt.NDArray[np.intp]:

@@ -27,6 +27,7 @@ LEAST_SEEN = 0.003
 """Average visibility below which a texel does not take part."""
 FILLED_BELOW = 0.01
 """And below which it takes mean and planes from its nearest neighbour that is seen more."""
+ALL_PERSON = 0.97
 PLANE_RIDGE, NODE_RIDGE = 1e-3, 1e-4
 CHUNK = 4096
 
@@ -88,14 +89,17 @@ def fit_basis(
     seen: UInt8,
     gains: Float32,
     options: BasisOptions,
+    matte: Float32,
     progress: Callable[[float], None] = lambda _share: None,
 ) -> BasisFit:
-    """`colours` (N, n, 3), `seen` (N, n) uint8, `gains` (N, 3): the training frames' textures."""
+    """`colours` (N, n, 3), `seen` (N, n) uint8, `gains` (N, 3): the training frames' textures;
+    `matte` (n,) 0..1: texels that often show background (below ALL_PERSON) say nothing of the code,
+    because the encoder knows no background."""
     shares = node_shares(table, options.grid)
     active = np.flatnonzero(np.asarray(shares.sum(axis=0)).ravel() > 0.5)
     shares = sparse.csr_array(shares[:, active])
     mean, visible = weighted_mean(colours, seen, gains)
-    coarse = coarse_rows(table, options.stride, visible)
+    coarse = coarse_rows(table, options.stride, np.where(matte > ALL_PERSON, visible, 0.0))
     few = sparse.csr_array(shares[coarse])
     weight = texel_weight(seen[:, coarse])
     differences = colours[:, coarse].astype(np.float32) / gains[:, None] - mean[coarse]
@@ -139,7 +143,9 @@ def weighted_mean(colours: UInt8, seen: UInt8, gains: Float32) -> tuple[Float32,
     return mean, visible
 
 
-def coarse_rows(table: TexelTable, stride: int, visible: Float32) -> npt.NDArray[np.intp]:
+def coarse_rows(
+    table: TexelTable, stride: int, visible: npt.NDArray[np.floating]
+) -> npt.NDArray[np.intp]:
     """Rows of every n-th texel both ways that is seen at all."""
     on_grid = (table.rows % stride == 0) & (table.columns % stride == 0)
     return np.flatnonzero(on_grid & (visible > LEAST_SEEN))

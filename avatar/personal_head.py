@@ -1,0 +1,51 @@
+"""The head template as one real person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avatar.head_mesh import HeadMesh
+from avatar.personal_atlas import LEFT_OUT, personal_uv
+from avatar.personal_model import PersonalModel
+
+Float32 = npt.NDArray[np.float32]
+
+
+def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
+    """With the person's texture, and materials that only say how opaque a texel is.
+
+    Raises ValueError when the model is of another template.
+    """
+    if len(model.rest) != template.template_size:
+        raise ValueError(
+            f"personal_head: expected {template.template_size} vertices, got {len(model.rest)}"
+        )
+    surface = np.zeros((*model.opacity.shape, 4), np.uint8)
+    surface[..., 0], surface[..., 1], surface[..., 2] = 255, 255, 128
+    surface[..., 3] = model.opacity
+    head = template_as(template, model.rest, model.eyes, model.neck_pivot)
+    return replace(head, eye_radius=float(model.eye_radius[0]), albedo=model.mean, surface=surface)
+
+
+def template_as(template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Float32) -> HeadMesh:
+    """The template with a person's vertices (T, 3), eye centres (2, 3) and pivot (3,), in the
+    personal layout of the texture, without hair cards and lashes (both are in the texture)."""
+    count = template.template_size
+    faces = template.faces[(template.faces < count).all(1)]
+    return replace(
+        template,
+        name="personal",
+        vertices=rest,
+        faces=faces[~np.isin(template.regions[faces[:, 0]], LEFT_OUT)],
+        uv=personal_uv(template),
+        parts=template.parts[:count],
+        regions=template.regions[:count],
+        weld=template.weld[:count],
+        neck=template.neck[:count],
+        eyes=eyes,
+        neck_pivot=neck_pivot,
+        hair_normals=np.zeros((0, 3), np.float32),
+    )

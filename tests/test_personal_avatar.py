@@ -1,0 +1,275 @@
+"""A personal avatar, enrolled from the clip that ships, on moments that it has not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.likeness_evaluation import evaluate_likeness
+from avatar.codec import Avatar
+from avatar.enrolment.face_deformation import FaceDeformation
+from avatar.enrolment.likeness import Likeness, similarity
+from avatar.enrolment.observations import Observations
+from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
+from avatar.enrolment.texture_basis_fit import BasisOptions
+from avatar.head_mesh import HeadMesh
+from avatar.landmark_map import LandmarkMap
+from avatar.local_texture import LocalTexture
+from avatar.personal_atlas import personal_uv
+from avatar.personal_avatar import FADE_S, PersonalAvatar
+from avatar.personal_model import GAINS, ModelError, PersonalModel
+from capture.frame_source import open_source
+from streams.face_shapes import SHAPE_INDEX
+from streams.frame import Frame
+from streams.mirror import mirror_frame
+from streams.tracked_state import TrackedState
+from tracking.segmentation import PersonSegmenter
+from tracking.tracker import Tracker, TrackerOptions
+
+FRAMES, TRAINED = 150, 120
+SMALL = EnrolmentOptions(
+    appearance=96, basis=BasisOptions(grid=12, planes=4, rounds=3), least_frames=30
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The beginning of a video and what was tracked in it."""
+
+    path: Path
+    states: list[TrackedState]
+
+    def frames(self) -> Iterator[Frame]:
+        with open_source(f"video:{self.path}") as source:
+            for k, frame in enumerate(source):
+                if k >= FRAMES:
+                    return
+                yield frame
+
+    def held_out(self) -> Iterator[tuple[Frame, TrackedState]]:
+        for k, frame in enumerate(self.frames()):
+            if k >= TRAINED and k % 3 == 0:
+                yield frame, self.states[k]
+
+
+@pytest.fixture(scope="module")
+def clip(demo_clip: Path) -> Clip:
+    path = demo_clip
+    with (
+        open_source(f"video:{path}") as source,
+        Tracker.open(TrackerOptions(hands=0)) as tracker,
+    ):
+        states = [tracker.track(frame) for _, frame in zip(range(FRAMES), source, strict=False)]
+    return Clip(path, states)
+
+
+@pytest.fixture(scope="module")
+def model(clip: Clip) -> PersonalModel:
+    with PersonSegmenter() as segmenter:
+        seen = Observations.of(clip.states[:TRAINED])
+        return enrol(clip.frames, seen, SMALL, matte=segmenter.person)
+
+
+def avatar_of(model: PersonalModel, **options) -> PersonalAvatar:
+    return PersonalAvatar(model, "avatars/test", **options)
+
+
+def test_encoded_is_nearer_than_driven_and_driven_than_the_mean(clip: Clip, model) -> None:
+    def mean(code):
+        return replace(code, appearance=np.zeros_like(code.appearance))
+
+    def psnr_db(with_frames, through=None):
+        avatar = avatar_of(model, fade=False)
+        return evaluate_likeness(avatar, clip.held_out(), with_frames, through).figures.psnr_db
+
+    encoded, driven, average = psnr_db(True), psnr_db(False), psnr_db(False, mean)
+    assert encoded > driven + 0.5 > average + 0.5
+    assert encoded > 27.0
+
+
+def test_equal_input_gives_equal_bytes(clip: Clip, model) -> None:
+    frame, state = next(clip.held_out())
+    codes = [avatar_of(model).encode(state, frame) for _ in range(2)]
+    assert codes[0].appearance.tobytes() == codes[1].appearance.tobytes()
+    meshes = [avatar_of(model).decode(code) for code in codes]
+    assert meshes[0].albedo.tobytes() == meshes[1].albedo.tobytes()
+    assert meshes[0].vertices.tobytes() == meshes[1].vertices.tobytes()
+
+
+def test_origin_is_told_and_fades(clip: Clip, model) -> None:
+    moments = list(clip.held_out())
+    avatar = avatar_of(model)
+    (frame, state), rest = moments[0], moments[1:]
+    assert avatar.encode(state, frame).origin == "encoded"  # whole at once at the beginning
+    driven = avatar_of(model, origin="driven")
+    assert driven.encode(state, frame).origin == "driven"
+    # The camera goes: the code slides to the driven one within FADE_S, and is told to be so.
+    last, origins, t_ns = avatar.encode(state, frame).appearance, [], state.t_ns
+    jumps = []
+    for _ in range(10):
+        t_ns += int(FADE_S * 1e9 / 5)
+        code = avatar.encode(replace(state, t_ns=t_ns))
+        jumps.append(np.abs(code.appearance - last).max())
+        last = code.appearance
+        origins.append(code.origin)
+    assert origins[0] == "driven" or origins[1] == "encoded"
+    assert origins[-1] == "driven"
+    np.testing.assert_allclose(last, driven.encode(state).appearance, atol=1e-5)
+    assert rest
+
+
+def test_mirrored_frames_are_encoded_alike(clip: Clip, model) -> None:
+    frame, state = next(clip.held_out())
+    plain = avatar_of(model).encode(state, frame)
+    mirrored = avatar_of(model).encode(state, mirror_frame(frame))
+    np.testing.assert_allclose(mirrored.appearance, plain.appearance, atol=1e-4)
+
+
+def test_a_stranger_drives_without_lending_the_shape(clip: Clip, model) -> None:
+    _, state = next(clip.held_out())
+    assert state.face is not None
+    wide = state.face.landmarks * np.array([1.15, 0.9, 1.0], np.float32)
+    a, b = (
+        avatar_of(model).encode(
+            replace(state, face=replace(state.face, landmarks=(wide * size).astype(np.float32)))
+        )
+        for size in (1.0, 1.1)
+    )
+    assert a.geometry.tobytes() == b.geometry.tobytes()
+    assert np.abs(a.geometry).max() < 8.0
+    assert a.origin == "driven"
+
+
+def test_nobody_there(model) -> None:
+    avatar = avatar_of(model)
+    code = avatar.encode(TrackedState(7, "camera", None))
+    assert code.world_from_head is None
+    assert len(avatar.decode(code).topology.faces) == 0
+
+
+def test_wrong_codes_and_closed_avatars_are_refused(clip: Clip, model) -> None:
+    frame, state = next(clip.held_out())
+    avatar = avatar_of(model)
+    code = avatar.encode(state, frame)
+    with pytest.raises(ValueError, match="expected a code of"):
+        avatar.decode(replace(code, avatar="avatars/default"))
+    with pytest.raises(ValueError, match="appearance"):
+        avatar.decode(replace(code, appearance=code.appearance[:-1]))
+    avatar.close()
+    with pytest.raises(ValueError, match="closed"):
+        avatar.encode(state)
+
+
+def test_sum_on_the_cpu_is_its_slow_twin(clip: Clip, model) -> None:
+    basis = model.texture_basis()
+    rng = np.random.default_rng(5)
+    avatar = avatar_of(model)
+    frame, state = next(clip.held_out())
+    real = avatar.decode_nodes(avatar.encode(state, frame))
+    random = rng.normal(size=basis.nodes_shape).astype(np.float32)
+    for nodes, gain in ((real.nodes, real.gain), (random, np.ones(3, np.float32))):
+        fast = LocalTexture(basis).picture(nodes, gain).astype(int)
+        slow = basis.picture(nodes, gain).astype(int)
+        assert np.abs(fast - slow).mean() < 0.1
+        assert np.percentile(np.abs(fast - slow), 99.9) <= 3
+
+
+def test_iris_numbers_and_nodes_follow_the_code(model) -> None:
+    rest = model.nodes(np.zeros(model.appearance_size, np.float32), model.view_rest)
+    code = np.zeros(model.appearance_size, np.float32)
+    code[GAINS] = 1.0
+    moved = model.nodes(code, model.view_rest)
+    flat = (moved - rest).reshape(-1, len(model.planes))[model.active].ravel()
+    np.testing.assert_allclose(flat, model.node_moves[0], atol=1e-4)
+    assert (model.gain(code) == 1.0).all()
+
+
+def test_model_survives_its_tensors(model) -> None:
+    again = PersonalModel.from_tensors(model.tensors(), model.mean, model.opacity)
+    np.testing.assert_allclose(again.moves, model.moves, atol=2e-6)
+    np.testing.assert_allclose(again.node_moves, model.node_moves, rtol=2e-3, atol=2e-3)
+    assert again.planes.tobytes() == model.planes.tobytes()
+    tensors = model.tensors()
+    with pytest.raises(ModelError, match="gaze_map"):
+        PersonalModel.from_tensors(
+            {k: v for k, v in tensors.items() if k != "gaze_map"}, model.mean, model.opacity
+        )
+    bad = dict(tensors, view_rest=np.full(3, np.nan, np.float32))
+    with pytest.raises(ModelError, match="finite"):
+        PersonalModel.from_tensors(bad, model.mean, model.opacity)
+    with pytest.raises(ModelError, match="active"):
+        PersonalModel.from_tensors(
+            dict(tensors, active=tensors["active"] + 10_000), model.mean, model.opacity
+        )
+
+
+def test_too_few_faces_are_told(clip: Clip) -> None:
+    seen = Observations.of(clip.states[:10])
+    with pytest.raises(EnrolmentError, match="at least 30 frames"):
+        enrol(clip.frames, seen, SMALL)
+    more = Observations.of(clip.states)
+    with pytest.raises(EnrolmentError, match="cut"):
+        enrol(lambda: iter(list(clip.frames())[:40]), more, SMALL)
+
+
+def test_layout_is_one_to_one() -> None:
+    head = HeadMesh.open("default")
+    uv = personal_uv(head).astype(np.float64)
+    faces = head.faces[(head.faces < head.template_size).all(1)]
+    faces = faces[head.regions[faces[:, 0]] == "head"]
+    one, two = uv[faces[:, 1]] - uv[faces[:, 0]], uv[faces[:, 2]] - uv[faces[:, 0]]
+    area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+    assert ((area > 0) == (area.mean() > 0)).all()
+    assert uv.min() >= 0.0
+    assert uv.max() <= 1.0
+
+
+def test_deformation_knows_the_template_s_own_shapes() -> None:
+    head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
+    rest = head.vertices[: head.template_size].astype(np.float64)
+    deformation = FaceDeformation(head, landmarks, rest, held=True)
+    for name in ("jawOpen", "mouthSmileLeft", "browInnerUp"):
+        shape = head.shapes[SHAPE_INDEX[name]].astype(np.float64)
+        got = deformation.expression(landmarks.points(shape)[None])[0]
+        skin = deformation.on_surface
+        error = np.linalg.norm(got - shape, axis=1)[skin]
+        assert np.sqrt((error**2).mean()) < 0.35 * np.sqrt((shape[skin] ** 2).sum(1).mean())
+    skull = np.abs(head.shapes).max(axis=(0, 2)) < 1e-6
+    moved = deformation.expression(np.full((1, 468, 3), 0.002))[0]
+    assert np.linalg.norm(moved[skull & deformation.on_surface], axis=1).max() < 0.0025
+
+
+def test_likeness_of_another_person_from_landmarks() -> None:
+    template, other = HeadMesh.open("default"), HeadMesh.open("mei")
+    landmarks = LandmarkMap.open()
+    truth = other.vertices[: other.template_size].astype(np.float64)
+    found = Likeness.fit(template, landmarks, landmarks.points(truth))
+    face = np.unique(landmarks.corners)
+    before = np.linalg.norm(template.vertices[face] - truth[face], axis=1).mean()
+    after = np.linalg.norm(found.vertices[face] - truth[face], axis=1).mean()
+    assert after < 0.0012 < before
+    assert np.linalg.norm(found.eyes - other.eyes, axis=1).max() < 0.008
+
+
+def test_similarity_finds_what_was_done() -> None:
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(30, 3))
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    scale, found, offset = similarity(points, 1.3 * points @ turn.T + 2.0, np.ones(30))
+    assert scale == pytest.approx(1.3)
+    np.testing.assert_allclose(found, turn, atol=1e-9)
+    np.testing.assert_allclose(offset, 2.0, atol=1e-9)
+
+
+def test_shipped_avatars_still_open_beside_personal_ones() -> None:
+    from avatar.opening import open_avatar
+
+    with open_avatar("default") as avatar:
+        assert isinstance(avatar, Avatar)
+    with pytest.raises(ValueError, match="nobody"):
+        open_avatar("nobody")
