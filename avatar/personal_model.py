@@ -55,7 +55,7 @@ class PersonalModel:
     mean: npt.NDArray[np.uint8]
     """(1024, 1024, 3) uint8 sRGB."""
     opacity: npt.NDArray[np.uint8]
-    """(512, 512) uint8: 255 = opaque; soft at the outline of the hair."""
+    """(512, 512) uint8: 255 = opaque."""
     planes: npt.NDArray[np.int8]
     """(K, 512, 512, 3) int8 as TextureBasis.planes."""
     plane_scale: Float32

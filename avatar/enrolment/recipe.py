@@ -15,7 +15,7 @@ from avatar.enrolment.driving_fit import ANY_RIDGE, OWN_RIDGE, Regression
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration
 from avatar.enrolment.silhouette import Outline, shaped_scalp
-from avatar.enrolment.static_texture import StaticTexture, opacity_picture
+from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
@@ -250,7 +250,7 @@ def learn(
         landmark_moves=_f32(registration.landmark_moves),
         gaze_map=_f32(registration.gaze_map),
         mean=mean_picture(basis, textures),
-        opacity=opacity_picture(textures.table, textures.matte, _visible(textures), CHART),
+        opacity=np.full((CHART, CHART), 255, np.uint8),
         planes=planes,
         plane_scale=scale,
         grid=np.array([grid, grid], np.int32),
@@ -326,12 +326,6 @@ def mean_picture(basis: BasisFit, textures: Textures) -> UInt8:
     toned = template[hands].astype(np.float32) * (skin / np.maximum(tone, 1.0))
     picture[hands] = np.clip(np.rint(toned), 0, 255).astype(np.uint8)
     return picture
-
-
-def _visible(textures: Textures) -> Float32:
-    """(n,) average visibility 0..1, over some frames."""
-    some = textures.seen[:: max(1, len(textures.seen) // 60)]
-    return (some.mean(0) / 255.0).astype(np.float32)
 
 
 def nearest_texel(table: TexelTable) -> npt.NDArray[np.intp]:

@@ -1,8 +1,7 @@
-"""What of a texture does not change: neck, collar, clothes, and how opaque the hair is."""
+"""What of a texture does not change: neck, collar and clothes."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
@@ -67,17 +66,3 @@ class StaticTexture:
                 near = KDTree(place[seen]).query(place[unseen], k=min(12, len(seen)))[1]
                 out[unseen] = out[seen[near.reshape(len(unseen), -1)]].mean(1)
         return np.rint(out).astype(np.uint8)
-
-
-def opacity_picture(table: TexelTable, matte: Float32, visible: Float32, size: int) -> UInt8:
-    """(size, size) uint8: the average matte of the scalp's texels where it is well known, opaque
-    elsewhere. `matte` and `visible` (n,) over the texels of the face's table."""
-    opaque = np.ones(len(table.rows), np.float32)
-    scalp = (table.regions == "head") & (visible > KNOWN)
-    opaque[scalp] = np.clip((matte[scalp] - 0.4) / 0.45, 0.0, 1.0)
-    picture = np.ones((table.size, table.size), np.float32)
-    picture[table.rows, table.columns] = opaque
-    soft = cv2.GaussianBlur(picture, (0, 0), 1.0)
-    if size != table.size:
-        soft = cv2.resize(soft, (size, size), interpolation=cv2.INTER_AREA)
-    return np.rint(np.clip(soft, 0.0, 1.0) * 255).astype(np.uint8)

@@ -27,7 +27,7 @@ LEAST_SEEN = 0.003
 """Average visibility below which a texel does not take part."""
 FILLED_BELOW = 0.01
 """And below which it takes mean and planes from its nearest neighbour that is seen more."""
-ALL_PERSON = 0.97
+ALL_PERSON, MOSTLY_PERSON = 0.97, 0.9
 PLANE_RIDGE, NODE_RIDGE = 1e-3, 1e-4
 CHUNK = 4096
 
@@ -124,7 +124,8 @@ def fit_basis(
         part = colours[:, some].astype(np.float32) / gains[:, None] - mean[some]
         part *= texel_weight(seen[:, some])[:, :, None]
         every[some] = _solve_planes(part, sparse.csr_array(shares[some]), nodes)
-    _fill(table, visible, mean, every)
+    # At the outline of the hair a texel's own colour is half the room's: it takes its neighbours'.
+    _fill(table, np.where(matte > MOSTLY_PERSON, visible, 0.0), mean, every)
     gram = _gram(few, every[coarse])
     progress(1.0)
     return BasisFit(mean, every, active, shares, coarse, gram)
@@ -206,7 +207,9 @@ def _gram(shares: sparse.csr_array, planes: Float32) -> Array:
     return out.reshape(nodes * size, nodes * size)
 
 
-def _fill(table: TexelTable, visible: Float32, mean: Float32, planes: Float32) -> None:
+def _fill(
+    table: TexelTable, visible: npt.NDArray[np.floating], mean: Float32, planes: Float32
+) -> None:
     """Texels that were hardly ever seen look like the nearest ones of their region that were."""
     place = np.stack([table.rows, table.columns], axis=1)
     for region in np.unique(table.regions):
