@@ -67,6 +67,7 @@ class PersonalAvatar:
         layout = MeshLayout(self.id, head.surface, lit=False)
         self._assembly = MeshAssembly(layout, piece, HandRig.open())
         self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
+        self._told: Float32 | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -107,9 +108,15 @@ class PersonalAvatar:
                 seen, visible = self._encoder.appearance(frame, face, geometry, view, appearance)
                 seen = seen if visible >= LEAST_VISIBLE else None
             share = self._faded(state.t_ns, seen is not None)
+            # Where the picture goes, what it last told beyond the driven code fades away.
             if seen is not None:
-                appearance = appearance + np.float32(share) * (seen - appearance)
+                self._told = seen - appearance
+            elif not is_own:
+                self._told = None
+            if self._told is not None:
+                appearance = appearance + np.float32(share) * self._told
         else:
+            self._told = None
             self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
         return AvatarCode(
             t_ns=state.t_ns,
