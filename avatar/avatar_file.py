@@ -30,7 +30,7 @@ from avatar.personal_model import ModelError, PersonalModel
 from avatar.signature import fingerprint, is_signed_by
 
 SUFFIX = ".visavis"
-FORMAT, VERSION = "visavis-avatar", 1
+FORMAT, VERSION = "visavis-avatar", 2
 LARGEST_FILE = 20 * 1024 * 1024
 LARGEST_MEMBERS = 64 * 1024 * 1024
 """All members unpacked, in bytes."""
@@ -218,6 +218,10 @@ def _require_format(path: Path, manifest: dict[str, Any]) -> None:
     if version > VERSION:
         raise AvatarFileError(
             f"{path}: made by a newer Visavis (format {version}, this one reads {VERSION}); upgrade"
+        )
+    if version < VERSION:
+        raise AvatarFileError(
+            f"{path}: made before format {VERSION}, as format {version}; enroll the video again"
         )
 
 

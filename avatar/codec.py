@@ -28,10 +28,14 @@ from avatar.skin_texture import SkinTexture
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
+from streams.rigid import Rigid
 from streams.tracked_state import TrackedState
 from streams.view import View
 
 Float32 = npt.NDArray[np.float32]
+
+SHIPPED_WEIGHT = 15.0
+"""Squared code values that one unit of a number makes, about."""
 
 
 class Avatar:
@@ -112,6 +116,15 @@ class Avatar:
         albedo = self._skin.coloured(self._decoder.field(code.appearance, towards))
         parts = self._assembly.join(head, code.hands, code.world_from_head)
         return MeshTexture(code.t_ns, *parts, albedo)
+
+    def weights(self) -> tuple[Float32, Float32]:
+        """For the bitstream: the same for every number, as the networks were trained for."""
+        each = np.float32(SHIPPED_WEIGHT)
+        return np.full(GEOMETRY, each), np.full(APPEARANCE, each)
+
+    def expected(self, pose: Rigid, geometry: Float32, gaze: Float32) -> Float32:
+        """(APPEARANCE,) zeros: of these avatars all appearance is sent."""
+        return np.zeros(APPEARANCE, np.float32)
 
     def rig(self, state: TrackedState) -> MeshTexture:
         """The same person by the slow twin: plain blend shapes, the neutral texture.

@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from avatar.driving import drivers_of
+from avatar.driving import OwnDriving, drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.hand_rig import HandRig
 from avatar.head_mesh import HeadMesh
@@ -61,6 +61,7 @@ class PersonalAvatar:
         self._placement = HeadPlacement(head)
         self._face_rest = head.vertices[self._placement.moving]
         self._encoder = PictureEncoder(template, model)
+        self._driving = OwnDriving(model)
         self.basis = model.texture_basis()
         self._texture = LocalTexture(self.basis)
         piece = MeshPiece("head", head.faces, head.uv, head.parts)
@@ -98,7 +99,7 @@ class PersonalAvatar:
             # Somebody else's landmarks say whose face it is; their blend shapes do not.
             is_own = self._voted(state.t_ns, self._looks_own(own, left_out_mm))
             if is_own:
-                geometry, appearance = own, self._own_appearance(face, own)
+                geometry, appearance = own, self.expected(face.world_from_head, own, face.gaze)
             else:
                 both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
                 geometry, appearance = np.split(both, [model.geometry_size])
@@ -129,6 +130,16 @@ class PersonalAvatar:
             origin="encoded" if share > 0.5 else "driven",
         )
 
+    def weights(self) -> tuple[Float32, Float32]:
+        """(P,) and (A,): squared error, in code values, of one unit of each number."""
+        size = self.model.geometry_size
+        return self.model.distortion[:size], self.model.distortion[size:]
+
+    def expected(self, pose: Rigid, geometry: Float32, gaze: Float32) -> Float32:
+        """(A,) the appearance that this person has with such a `world_from_head`, geometry (P,) and
+        gaze (2, 3), as far as these tell it."""
+        return self._driving.appearance(pose, geometry, gaze)
+
     def decode(self, code: AvatarCode, view: View | None = None) -> MeshTexture:
         """Vertices, normals and the whole texture, in the world. `view` says from where it is seen
         (default: from the world's origin, where a webcam stands)."""
@@ -152,13 +163,6 @@ class PersonalAvatar:
             code.t_ns, topology, vertices, normals, self.basis,
             model.nodes(code.appearance, towards), model.gain(code.appearance),
         )  # fmt: skip
-
-    def _own_appearance(self, face: FacePose, geometry: Float32) -> Float32:
-        model, pose = self.model, face.world_from_head
-        place = np.concatenate([pose.rotvec(), pose.xyz]).astype(np.float32)
-        inputs = np.concatenate([place, geometry, drivers_of(face.blendshapes, face.gaze)])
-        ready = (inputs - model.own_centre) / model.own_scale
-        return np.asarray(ready @ model.own_map, np.float32)
 
     def _looks_own(self, geometry: Float32, left_out_mm: float) -> bool:
         """Whether one moment's landmarks can be this person's. Of three people measured, strangers

@@ -24,8 +24,10 @@ CHART = 512
 """Texels on a side of the planes, which cover the whole atlas."""
 DRIVERS = 52 + 4 + 1
 """Blend shapes, gaze angles of both eyes, and a one."""
-OWN_DRIVERS = DRIVERS + 3 + 3
-"""The head's rotation vector and place, the geometry numbers (P), then the DRIVERS."""
+POSE = 3 + 3
+"""The head's rotation vector and place."""
+OWN_DRIVERS = POSE + 4
+"""The head's pose, then the geometry numbers (P), then gaze angles of both eyes."""
 
 
 class ModelError(ValueError):
@@ -83,8 +85,16 @@ class PersonalModel:
     """(A - 3,) then subtracted."""
     view_codes: Float32
     """(3, A - 3) what of the code `node_view` explains already, likewise subtracted."""
+    own_rest: Float32
+    """(A,): appearance of this very person on average."""
     own_map: Float32
-    """(OWN_DRIVERS + P, A): appearance driven by this very person's tracked state."""
+    """(OWN_DRIVERS + P, A): what one standard deviation of each input adds."""
+    own_points: Float32
+    """(C, OWN_DRIVERS + P): standardised inputs of moments that are remembered."""
+    own_metric: Float32
+    """(OWN_DRIVERS + P,): standardised inputs times this are lengths of the kernel."""
+    own_point_map: Float32
+    """(C, A): what the nearness of each remembered moment adds."""
     any_map: Float32
     """(DRIVERS, P + A): geometry and appearance driven by anyone's blend shapes and gaze."""
     own_centre: Float32
@@ -109,7 +119,9 @@ class PersonalModel:
             "node_rest": (nodes,), "node_moves": (None, nodes), "node_view": (3, nodes),
             "view_rest": (3,), "gain_sigma": (3,), "projection": (len(self.node_moves), nodes),
             "projection_rest": (len(self.node_moves),), "view_codes": (3, len(self.node_moves)),
-            "own_map": (OWN_DRIVERS + numbers, appearance),
+            "own_rest": (appearance,), "own_map": (OWN_DRIVERS + numbers, appearance),
+            "own_points": (None, OWN_DRIVERS + numbers), "own_metric": (OWN_DRIVERS + numbers,),
+            "own_point_map": (len(self.own_points), appearance),
             "any_map": (DRIVERS, numbers + appearance),
             "own_centre": (OWN_DRIVERS + numbers,), "own_scale": (OWN_DRIVERS + numbers,),
             "strangeness": (2,), "distortion": (numbers + appearance,),
@@ -170,7 +182,10 @@ class PersonalModel:
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """For a file: the large arrays as float16."""
-        half = ("moves", "node_moves", "projection", "own_map", "any_map")
+        half = (
+            "moves", "node_moves", "projection", "own_map", "own_points", "own_point_map",
+            "any_map",
+        )  # fmt: skip
         out: dict[str, npt.NDArray[Any]] = {}
         for item in fields(self):
             value = getattr(self, item.name)

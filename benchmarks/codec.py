@@ -7,6 +7,7 @@ the avatar from the video's own camera and compared inside MediaPipe's face mesh
 - driven: appearance predicted from the tracked state alone
 - encoded: the frame's own texture projected on the code, whole numbers sent as they are
 - A = 64, 128, 256: the same with only that many appearance numbers
+- "... at N": through the bitstream at N kbit/s, every held-out frame sent in its order
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import tyro
 
 from apps.likeness_evaluation import Through, evaluate_likeness, spread
+from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamOptions
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
 from avatar.personal_avatar import PersonalAvatar
@@ -31,6 +34,8 @@ from streams.tracked_state import TrackedState
 from tracking.tracker import Tracker, TrackerOptions
 
 TRAINED_SHARE = 0.8
+DRIVEN_RATES, ENCODED_RATES = (12.0, 8.0, 4.0), (64.0, 32.0, 16.0, 8.0)
+"""kbit/s."""
 WIDTH_MM = 140.0
 """Of a face between landmarks 234 and 454: by it shape errors are scaled."""
 
@@ -75,6 +80,63 @@ def shortened(numbers: int) -> Through:
 def mean_alone(code: AvatarCode) -> AvatarCode:
     """No appearance arrives."""
     return replace(code, appearance=np.zeros_like(code.appearance))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Streamed:
+    """Held-out moments after the bitstream."""
+
+    codes: dict[int, AvatarCode]
+    """By the time of the moment that was sent."""
+    kbit_s: float
+    """Over all held-out seconds but the first, in which the stream starts."""
+    encode_ms: float
+    decode_ms: float
+    """Mean CPU time a packet."""
+
+    def through(self, code: AvatarCode) -> AvatarCode:
+        """What is shown when `code` was sent."""
+        return self.codes[code.t_ns]
+
+
+def streamed(
+    avatar: PersonalAvatar, codes: Sequence[AvatarCode], kbit_s: float, lost_share: float = 0.0
+) -> Streamed:
+    """Send codes in their order; some packets get lost, never the first."""
+    encoder = BitstreamEncoder(avatar, BitstreamOptions(kbit_s))
+    decoder, shown, rng = (
+        BitstreamDecoder(avatar),
+        dict[int, AvatarCode](),
+        np.random.default_rng(0),
+    )
+    settled_ns, size, packets, encode_s, decode_s = codes[0].t_ns + 10**9, 0, 0, 0.0, 0.0
+    for k, code in enumerate(codes):
+        begun = time.process_time()
+        packet = encoder.encode(code)
+        encode_s += time.process_time() - begun
+        got = None
+        if packet is not None:
+            packets += 1
+            size += len(packet) if code.t_ns >= settled_ns else 0
+            if k == 0 or rng.random() >= lost_share:
+                begun = time.process_time()
+                got = decoder.decode(packet)
+                decode_s += time.process_time() - begun
+        shown[code.t_ns] = got or decoder.concealed(code.t_ns) or code
+    lasted_s = max((codes[-1].t_ns - settled_ns) / 1e9, 1e-9)
+    each = 1e3 / max(packets, 1)
+    return Streamed(shown, 8e-3 * size / lasted_s, encode_s * each, decode_s * each)
+
+
+def held_out_codes(
+    avatar: PersonalAvatar, video: Path, states: Sequence[TrackedState], with_frames: bool
+) -> list[AvatarCode]:
+    """Of every held-out moment with a face."""
+    first = int(len(states) * TRAINED_SHARE)
+    if not with_frames:
+        return [avatar.encode(state) for state in states[first:] if state.face]
+    pairs = zip(states[first:], islice(frames_of(video), first, None), strict=True)
+    return [avatar.encode(state, frame) for state, frame in pairs if state.face]
 
 
 def shape_error_mm(model: PersonalModel, states: Sequence[TrackedState]) -> float:
@@ -133,7 +195,21 @@ class Codec:
             if name == "mean":
                 mean_mouth_db = figures.mouth_db
             gained = figures.mouth_db - mean_mouth_db
-            print(f"  {name:9s} {figures.line()} ({gained:+.1f})", flush=True)
+            print(f"  {name:13s} {figures.line()} ({gained:+.1f})", flush=True)
+        for with_frames, rates in ((False, DRIVEN_RATES), (True, ENCODED_RATES)):
+            avatar = PersonalAvatar(model, "avatars/bench", fade=False)
+            codes = held_out_codes(avatar, video, states, with_frames)
+            for rate in rates:
+                sent = streamed(avatar, codes, rate)
+                moments = held_out(video, states, self.frames)
+                figures = evaluate_likeness(avatar, moments, with_frames, sent.through).figures
+                name = f"{'encoded' if with_frames else 'driven'} at {rate:.0f}"
+                gained = figures.mouth_db - mean_mouth_db
+                print(
+                    f"  {name:13s} {figures.line()} ({gained:+.1f}), {sent.kbit_s:.1f} kbit/s, "
+                    f"{sent.encode_ms:.2f} + {sent.decode_ms:.2f} CPU-ms",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def small_model() -> PersonalModel:
         coarse=np.arange(9, dtype=np.int32), node_rest=random(g * k), node_moves=random(a, g * k),
         node_view=random(3, g * k), view_rest=random(3), gain_sigma=random(3),
         projection=random(a, g * k), projection_rest=random(a), view_codes=random(3, a),
-        own_map=random(OWN_DRIVERS + p, a + 3), any_map=random(DRIVERS, p + a + 3),
+        own_rest=random(a + 3), own_map=random(OWN_DRIVERS + p, a + 3),
+        own_points=random(7, OWN_DRIVERS + p), own_metric=random(OWN_DRIVERS + p),
+        own_point_map=random(7, a + 3), any_map=random(DRIVERS, p + a + 3),
         own_centre=random(OWN_DRIVERS + p), own_scale=random(OWN_DRIVERS + p),
         strangeness=random(2), distortion=random(p + a + 3),
     )  # fmt: skip
@@ -129,6 +131,8 @@ def test_newer_versions_and_missing_consent(good: Path, tmp_path: Path) -> None:
     manifest = manifest_of(good)
     with pytest.raises(AvatarFileError, match="newer Visavis"):
         read_avatar_file(resigned(good, tmp_path / "a.visavis", manifest | {"version": 9}))
+    with pytest.raises(AvatarFileError, match="enroll the video again"):
+        read_avatar_file(resigned(good, tmp_path / "o.visavis", manifest | {"version": 1}))
     without = {k: v for k, v in manifest.items() if k != "consent"}
     with pytest.raises(AvatarFileError, match="consent"):
         read_avatar_file(resigned(good, tmp_path / "b.visavis", without))

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
+from avatar.driving import own_inputs
 from avatar.enrolment.code_space import CodeSpace
-from avatar.enrolment.driving_fit import ANY_RIDGE, OWN_RIDGE, Regression
+from avatar.enrolment.driving_fit import ANY_RIDGE, OwnFit, Regression
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration
 from avatar.enrolment.silhouette import Outline, shaped_scalp
@@ -229,15 +230,15 @@ def learn(
     gain_sigma = np.maximum(log_gain.std(0), 0.01)
     appearance = np.concatenate([log_gain / gain_sigma, space.codes(products, views)], axis=1)
     geometry = registration.codes(chosen)
-    own_inputs = np.concatenate([chosen.poses(), geometry, chosen.drivers()], axis=1)
-    own = Regression.fit(own_inputs, appearance, OWN_RIDGE)
+    moved_mm2 = 1e6 * (registration.landmark_moves**2).sum(1) / len(registration.landmark_rest)
+    inputs = own_inputs(chosen.poses(), geometry, chosen.gaze)
+    own = OwnFit.fit(inputs, appearance, moved_mm2)
     anyone = Regression.fit(
         chosen.drivers(), np.concatenate([geometry, appearance], axis=1), ANY_RIDGE
     )
     left_out = registration.left_out_mm(chosen)
     planes, scale = quantised_planes(basis, textures.table)
     likeness = registration.likeness
-    moved_mm2 = 1e6 * (registration.landmark_moves**2).sum(1) / len(registration.landmark_rest)
     errors = np.concatenate([MM2_ERROR * moved_mm2, (100.0 * gain_sigma) ** 2, space.error])
     progress("learning to drive", 1.0)
     return PersonalModel(
@@ -264,7 +265,11 @@ def learn(
         projection=_f32(space.projection),
         projection_rest=_f32(space.offset),
         view_codes=_f32(space.view_codes),
-        own_map=_f32(own.weights),
+        own_rest=_f32(own.rest),
+        own_map=_f32(own.linear),
+        own_points=_f32(own.points),
+        own_metric=_f32(own.metric),
+        own_point_map=_f32(own.point_map),
         own_centre=_f32(own.centre),
         own_scale=_f32(own.scale),
         any_map=_f32(anyone.folded()),

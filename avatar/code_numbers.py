@@ -1,0 +1,202 @@
+"""An avatar's code as a row of integers, for the bitstream.
+
+Every number has a unit and weighs what one unit of error costs in the picture, as a squared error
+in code values. Equal cost for all is what quantisation aims at (reverse water-filling; Cover and
+Thomas 2006, section 10.3.3), so a number's step is inverse to the root of its weight.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from avatar.eye_balls import gaze_angles, gaze_from_angles
+from streams.avatar_code import AvatarCode
+from streams.hand_skeleton import HandShape, joints_from_angles
+from streams.rigid import Rigid
+from streams.tracked_state import SIDES, HandPose
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+Expected = Callable[[Rigid, Float32, Float32], Float32]
+
+FINE = 1 << 14
+"""Integers a unit."""
+LARGEST = 1 << 24
+"""Integers beyond are held at it."""
+GROUPS = ("face", "appearance", "left", "right")
+FINEST = 0.125
+"""Step at quality 0 of a number whose unit costs one squared code value, in units."""
+POSE, GAZE = 7, 4
+HAND = POSE + 20 + 1
+SHAPE = 30
+FACE_MM2 = 60.0
+"""Squared code values that a square millimetre of misplaced face costs (enrolment.recipe)."""
+HAND_MM2 = 20.0
+TURN, PLACE, ANGLE = 0.05, 0.010, 0.1
+"""One unit of a quaternion's number (0.1 rad), of a place in metres, of an angle in radians."""
+FACE_REACH_MM, HAND_REACH_MM, FINGER_REACH_MM = 70.0, 100.0, 40.0
+"""How far from its axis what turns typically lies."""
+GAZE_WEIGHT = 14.0
+"""An eye's opening is about 1 % of the face, its contrast high; 0.1 rad moves the iris 1.2 mm."""
+
+
+class CodedAvatar(Protocol):
+    """What the bitstream needs of an avatar."""
+
+    id: str
+
+    def weights(self) -> tuple[Float32, Float32]:
+        """(P,) and (A,): squared error, in code values, of one unit of each number."""
+        ...
+
+    def expected(self, pose: Rigid, geometry: Float32, gaze: Float32) -> Float32:
+        """(A,) appearance that `world_from_head`, geometry and gaze let expect."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Numbers that come and go together."""
+
+    name: str
+    step: Int64
+    """(N,) integers a level at quality 0."""
+    coarsest: Int64
+    """(N,) the largest step at any quality."""
+    spread: Int64
+    """(N,) how far the numbers typically are from zero."""
+    shift: Int64
+    """(N,) how far they typically move between packets."""
+    bands: tuple[int, ...]
+    """Where runs of numbers begin that behave alike, and the end."""
+
+
+def group_of(
+    name: str, parts: list[tuple[int, float, float, float]], moving: float, bands: tuple[int, ...]
+) -> Group:
+    """`parts`: (count, weight, coarsest step in units, spread in units)."""
+    counts = [part[0] for part in parts]
+    weight = np.repeat([part[1] for part in parts], counts)
+    step = np.maximum(1, np.rint(FINE * FINEST / np.sqrt(np.maximum(weight, 1e-6)))).astype(
+        np.int64
+    )
+    coarsest = np.repeat([round(FINE * part[2]) for part in parts], counts).astype(np.int64)
+    spread = np.repeat([round(FINE * part[3]) for part in parts], counts).astype(np.int64)
+    shift = np.maximum(1, (spread * round(moving * 64)) // 64)
+    return Group(name, np.minimum(step, coarsest), coarsest, spread, shift, bands)
+
+
+class CodeNumbers:
+    """The layout of one avatar's code and the way to integers and back."""
+
+    def __init__(self, avatar: CodedAvatar) -> None:
+        self.avatar = avatar
+        geometry, appearance = avatar.weights()
+        self.geometry, self.appearance = len(geometry), len(appearance)
+        pose = [
+            (4, FACE_MM2 * (0.1 * FACE_REACH_MM) ** 2, 0.4, 4.0),
+            (3, FACE_MM2 * 10.0**2, 0.3, 20.0),
+            (GAZE, GAZE_WEIGHT, 0.5, 1.5),
+        ]
+        numbers = [(1, float(weight), 4.0, 1.0) for weight in geometry]
+        start = POSE + GAZE
+        middle = start + self.geometry // 3
+        face = group_of(
+            "face", pose + numbers, 0.2, (0, POSE, start, middle, start + self.geometry)
+        )
+        each = [(1, float(weight), 8.0, 1.0) for weight in appearance]
+        bands = (*range(0, self.appearance, 64), self.appearance)
+        groups = [face, group_of("appearance", each, 0.3, bands)]
+        hand = [
+            (4, HAND_MM2 * (0.1 * HAND_REACH_MM) ** 2, 0.6, 10.0),
+            (3, HAND_MM2 * 10.0**2, 0.4, 20.0),
+            (20, HAND_MM2 * (0.1 * FINGER_REACH_MM) ** 2, 0.8, 5.0),
+            (1, 64.0, 0.125, 1.0),
+            (SHAPE, HAND_MM2 * 10.0**2, 0.2, 4.0),
+        ]
+        groups += [group_of(side, hand, 0.1, (0, POSE, HAND, HAND + SHAPE)) for side in SIDES]
+        self.groups = {group.name: group for group in groups}
+        layout = b"".join(group.step.astype("<i8").tobytes() for group in groups)
+        self.check = zlib.crc32(avatar.id.encode() + layout)
+        """What both ends must have in common."""
+
+    def face(self, code: AvatarCode) -> Int64 | None:
+        """(7 + 4 + P,) or None without a face."""
+        pose = code.world_from_head
+        if pose is None:
+            return None
+        angles = gaze_angles(code.gaze).ravel() / ANGLE
+        return integers(np.concatenate([_pose_units(pose), angles, code.geometry]))
+
+    def face_of(self, numbers: Int64) -> tuple[Rigid, Float32, Float32]:
+        """`world_from_head`, gaze (2, 3), geometry (P,)."""
+        units = numbers / FINE
+        angles = np.clip(units[POSE : POSE + GAZE] * ANGLE, -1.5, 1.5)
+        gaze = gaze_from_angles(angles.reshape(2, 2))
+        return _pose_of(units[:POSE]), gaze, units[POSE + GAZE :].astype(np.float32)
+
+    def told(self, code: AvatarCode, face: Int64) -> Int64:
+        """(A,): what the appearance has beyond that which the receiver, who has `face`, expects."""
+        return integers(code.appearance - self._expected(face))
+
+    def appearance_of(self, told: Int64 | None, face: Int64) -> Float32:
+        """The inverse of `told`; None: as expected."""
+        expected = self._expected(face)
+        return expected if told is None else expected + (told / FINE).astype(np.float32)
+
+    def hand(self, hand: HandPose) -> Int64:
+        """(7 + 20 + 1 + 30,)."""
+        shape = HandShape.of(hand.joints, hand.side)
+        sizes = np.concatenate([shape.bases.ravel(), shape.bones.ravel()]) / PLACE
+        units = [
+            _pose_units(hand.world_from_wrist), hand.angles.ravel() / ANGLE, [hand.confidence],
+            sizes,
+        ]  # fmt: skip
+        return integers(np.concatenate(units))
+
+    def hand_of(self, side: str, numbers: Int64) -> HandPose:
+        """The joints come from the angles: what a finger does sideways after its base is lost."""
+        units = numbers / FINE
+        pose = _pose_of(units[:POSE])
+        angles = (units[POSE : HAND - 1] * ANGLE).reshape(5, 4)
+        sizes = units[HAND:] * PLACE
+        bones = np.maximum(sizes[15:].reshape(5, 3), 1e-3)
+        shape = HandShape(side, np.ascontiguousarray(sizes[:15].reshape(5, 3)), bones)
+        confidence = float(np.clip(units[HAND - 1], 0.0, 1.0))
+        joints = joints_from_angles(angles, shape, pose)
+        return HandPose(side, joints, pose, angles.astype(np.float32), confidence)
+
+    def _expected(self, face: Int64) -> Float32:
+        pose, gaze, geometry = self.face_of(face)
+        return self.avatar.expected(pose, geometry, gaze)
+
+
+def integers(units: npt.NDArray[np.floating]) -> Int64:
+    """To whole FINE parts."""
+    return np.clip(np.rint(units * FINE), -LARGEST, LARGEST).astype(np.int64)
+
+
+def turned_like(numbers: Int64, before: Int64) -> Int64:
+    """The first four are a quaternion: the one of its two signs that is nearer to `before`."""
+    if int(numbers[:4] @ before[:4]) < 0:
+        numbers = numbers.copy()
+        numbers[:4] *= -1
+    return numbers
+
+
+def _pose_units(pose: Rigid) -> npt.NDArray[np.float64]:
+    return np.concatenate([pose.wxyz / TURN, pose.xyz / PLACE])
+
+
+def _pose_of(units: npt.NDArray[np.float64]) -> Rigid:
+    wxyz = units[:4] * TURN
+    length = float(np.linalg.norm(wxyz))
+    if length < 0.01:  # hostile or lost: no rotation can be meant
+        wxyz, length = np.array([1.0, 0.0, 0.0, 0.0]), 1.0
+    return Rigid(wxyz / length, units[4:7] * PLACE)

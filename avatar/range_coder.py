@@ -1,0 +1,100 @@
+"""Symbols to bytes and back, many at a time: `constriction` with an end trimmed to the byte."""
+
+from __future__ import annotations
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from avatar.symbol_tables import Table, even_table, near_table
+
+Int32 = npt.NDArray[np.int32]
+queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
+MOST_BITS = 25
+"""Of a number besides its first one."""
+
+
+class RangeCoderError(ValueError):
+    """Bytes that no encoder wrote."""
+
+
+class RangeEncoder:
+    """Append symbols, then `finish`."""
+
+    def __init__(self) -> None:
+        self._words = queue.RangeEncoder()
+
+    def encode(self, symbols: Int32, table: Table) -> None:
+        """(N,) int32, each below the size of the table."""
+        self._words.encode(symbols, table.model)
+
+    def encode_one(self, symbol: int, table: Table) -> None:
+        """One symbol."""
+        self._words.encode(symbol, table.model)
+
+    def encode_number(self, value: int) -> None:
+        """An integer from 0, Elias gamma: how many bits follow the first one of value + 1, then
+        those."""
+        bits = (value + 1).bit_length() - 1
+        self.encode_one(bits, near_table(MOST_BITS + 1, 0))
+        self.encode_bits(value + 1 - (1 << bits), bits)
+
+    def encode_bits(self, value: int, bits: int) -> None:
+        """That many bits of an integer, the highest first, by eight and what is left."""
+        while bits > 0:
+            some = min(bits, 8)
+            bits -= some
+            self.encode_one((value >> bits) & ((1 << some) - 1), even_table(1 << some))
+
+    def finish(self) -> bytes:
+        """The shortest bytes that decode to the same when zeros follow."""
+        count, (low, span) = self._words.pos()
+        data = self._words.get_compressed().astype(">u4").tobytes()
+        before = int.from_bytes(data[: 4 * count], "big")
+        last = int.from_bytes(data[4 * count : 4 * count + 8].ljust(8, b"\0"), "big")
+        if last < low:  # what was sealed lies behind a carry
+            before -= 1
+        low += before << 64
+        for length in range(9):
+            bits = 8 * (8 - length)
+            value = -(-low >> bits)
+            if value << bits < low + span:
+                return value.to_bytes(4 * count + length, "big").rstrip(b"\0")
+        raise RangeCoderError("RangeEncoder.finish: expected an interval, got an empty one")
+
+
+class RangeDecoder:
+    """Symbols in the order in which they were encoded."""
+
+    def __init__(self, data: bytes) -> None:
+        padded = data.ljust(-(-len(data) // 4) * 4 + 8, b"\0")
+        words = np.frombuffer(padded, ">u4").astype(np.uint32)
+        self._words = queue.RangeDecoder(words)
+
+    def decode(self, count: int, table: Table) -> Int32:
+        """(count,) symbols. Raises RangeCoderError."""
+        try:
+            return self._words.decode(table.model, count)
+        except AssertionError as error:
+            raise RangeCoderError("expected a range coder's bytes, got others") from error
+
+    def decode_one(self, table: Table) -> int:
+        """One symbol. Raises RangeCoderError."""
+        try:
+            return int(self._words.decode(table.model))
+        except AssertionError as error:
+            raise RangeCoderError("expected a range coder's bytes, got others") from error
+
+    def decode_number(self) -> int:
+        """What `encode_number` wrote. Raises RangeCoderError."""
+        bits = self.decode_one(near_table(MOST_BITS + 1, 0))
+        return (1 << bits) - 1 + self.decode_bits(bits)
+
+    def decode_bits(self, bits: int) -> int:
+        """What `encode_bits` wrote. Raises RangeCoderError."""
+        value = 0
+        while bits > 0:
+            some = min(bits, 8)
+            bits -= some
+            value = value << some | self.decode_one(even_table(1 << some))
+        return value
