@@ -145,6 +145,14 @@ class CodeNumbers:
         """(A,): what the appearance has beyond that which the receiver, who has `face`, expects."""
         return integers(code.appearance - self._expected(face))
 
+    def unexpected(self, code: AvatarCode) -> Int64:
+        """(A,): size of what the appearance has beyond that which the code's own face tells."""
+        pose = code.world_from_head
+        if pose is None:
+            return np.zeros(self.appearance, np.int64)
+        expected = self.avatar.expected(pose, code.geometry, code.gaze)
+        return np.abs(integers(code.appearance - expected))
+
     def appearance_of(self, told: Int64 | None, face: Int64) -> Float32:
         """The inverse of `told`; None: as expected."""
         expected = self._expected(face)

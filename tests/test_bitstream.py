@@ -195,7 +195,7 @@ def test_the_chosen_rate_is_kept(kbit_s: float) -> None:
 
 def test_more_bits_mean_less_error() -> None:
     codes, errors = speech(240), []
-    for kbit_s in (3.0, 6.0, 12.0, 24.0):
+    for kbit_s in (9.0, 16.0, 32.0):
         shown, _, _ = sent(codes, kbit_s)
         pairs = zip(shown[60:], codes[60:], strict=True)
         errors.append(np.mean([error_of(code, wanted) for code, wanted in pairs if code]))
@@ -262,6 +262,17 @@ def test_a_driven_code_as_expected_sends_no_appearance() -> None:
     assert got is not None
     assert got.origin == "driven"
     assert np.abs(got.appearance - driven[-1].appearance).max() < 0.05
+
+
+def test_at_few_bits_the_face_moves_rather_than_a_poor_picture() -> None:
+    codes = speech(120)
+    low, high = sent(codes, 6.0)[0][-1], sent(codes, 12.0)[0][-1]
+    assert low is not None
+    assert high is not None
+    assert (low.origin, high.origin) == ("driven", "encoded")
+    assert low.world_from_head is not None
+    expected = Person().expected(low.world_from_head, low.geometry, low.gaze)
+    assert (low.appearance == expected).all()
 
 
 def test_the_avatars_that_ship_have_a_stream() -> None:
