@@ -6,18 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from capture.frame_source import FrameSource
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.frame import Frame
 
 LATE_NS = 250_000_000
 """A player that fell this far behind (a suspended laptop) starts its clock anew."""
 
 
-class PacedSource:
+class PacedSource(Closing):
     """A FrameSource that hands on another one's pictures at their own times, restamped to now.
 
     With `reopen` it starts over at the end, for ever; `seq` and `t_ns` go on rising.
@@ -75,14 +74,3 @@ class PacedSource:
         """Stop waiting and close the source."""
         self._stop.set()
         self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

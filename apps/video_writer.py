@@ -10,8 +10,6 @@ import io
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.error
@@ -22,6 +20,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+
+from streams.closing import Closing
 
 SOUND_CODECS = frozenset({"aac", "mp3", "opus", "flac", "alac"})
 """Sound that MP4 carries as it is."""
@@ -45,7 +45,7 @@ class VideoOptions:
     """Fixed, because x264's bytes depend on it."""
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """One video of one size, written as pictures come, each with its own time.
 
     `sound_from` is a file whose first sound stream is copied next to the pictures.
@@ -163,17 +163,6 @@ class VideoWriter:
             self._file.close()
             if not self.frames:
                 self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:

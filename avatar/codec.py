@@ -8,7 +8,6 @@ with Avatar.open("default") as avatar:
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
 from avatar.skin_texture import SkinTexture
 from streams.avatar_code import AvatarCode
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid
@@ -38,7 +38,7 @@ SHIPPED_WEIGHT = 15.0
 """Squared code values that one unit of a number makes, about."""
 
 
-class Avatar:
+class Avatar(Closing):
     """One avatar, loaded. Not shared between threads; the same input gives the same bytes."""
 
     def __init__(self, head: HeadMesh, encoder: Encoder, decoder: Decoder, hands: HandRig) -> None:
@@ -70,17 +70,6 @@ class Avatar:
     def close(self) -> None:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
         self._closed = True
-
-    def __enter__(self) -> Avatar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def encode(self, state: TrackedState, frame: Frame | None = None) -> AvatarCode:
         """The code of what was tracked. `frame` is not used yet, so every code is "driven"."""

@@ -7,8 +7,6 @@ with PersonalAvatar(model, "avatars/me") as avatar:
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +23,7 @@ from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
 from avatar.posed_face import mapped_gaze
 from streams.avatar_code import AvatarCode
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
@@ -42,7 +41,7 @@ LEAST_OUTSIDE_MM, STRANGE_CODE = 0.4, 2.5
 ORIGINS = ("auto", "driven")
 
 
-class PersonalAvatar:
+class PersonalAvatar(Closing):
     """One person, loaded. Not shared between threads. `encode` remembers the last moment, to fade
     between encoding and driving; the same sequence of states and frames gives the same bytes."""
 
@@ -75,17 +74,6 @@ class PersonalAvatar:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
         self._closed = True
 
-    def __enter__(self) -> PersonalAvatar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def encode(self, state: TrackedState, frame: Frame | None = None) -> AvatarCode:
         """The code of what was tracked. With a `frame` that shows this very person it is "encoded"
         (the picture says what the face looks like), otherwise "driven"."""
@@ -97,7 +85,10 @@ class PersonalAvatar:
         if face is not None:
             own, left_out_mm = model.landmark_code(face.landmarks)
             # Somebody else's landmarks say whose face it is; their blend shapes do not.
-            is_own = self._voted(state.t_ns, self._looks_own(own, left_out_mm))
+            self._own_share = self._moved(
+                self._own_share, self._looks_own(own, left_out_mm), state.t_ns, VOTE_S
+            )
+            is_own = self._own_share >= 0.5  # one moment does not make a stranger
             if is_own:
                 geometry, appearance = own, self.expected(face.world_from_head, own, face.gaze)
             else:
@@ -108,7 +99,8 @@ class PersonalAvatar:
                 view = view_direction(face.world_from_head, None)
                 seen, visible = self._encoder.appearance(frame, face, geometry, view, appearance)
                 seen = seen if visible >= LEAST_VISIBLE else None
-            share = self._faded(state.t_ns, seen is not None)
+            self._seen_share = self._moved(self._seen_share, seen is not None, state.t_ns, FADE_S)
+            share, self._last_t_ns = self._seen_share, state.t_ns
             # Where the picture goes, what it last told beyond the driven code fades away.
             if seen is not None:
                 self._told = seen - appearance
@@ -171,27 +163,13 @@ class PersonalAvatar:
         outside = left_out_mm > max(LEAST_OUTSIDE_MM, 2.0 * float(self.model.strangeness[1]))
         return not outside or float(np.sqrt((geometry**2).mean())) < STRANGE_CODE
 
-    def _voted(self, t_ns: int, own: bool) -> bool:
-        """What the last half second says: one moment does not make a stranger."""
-        wanted = 1.0 if own else 0.0
+    def _moved(self, share: float, on: bool, t_ns: int, whole_s: float) -> float:
+        """`share` on its way to 1 or 0, which takes `whole_s`; there at once at the beginning."""
+        wanted = 1.0 if on else 0.0
         if self._last_t_ns is None or not self._fade:
-            self._own_share = wanted
-        else:
-            step = max(0, t_ns - self._last_t_ns) / (VOTE_S * 1e9)
-            self._own_share += float(np.clip(wanted - self._own_share, -step, step))
-        return self._own_share >= 0.5
-
-    def _faded(self, t_ns: int, seen: bool) -> float:
-        """The encoded share at `t_ns`, 0..1; whole at once at the beginning."""
-        wanted = 1.0 if seen else 0.0
-        if self._last_t_ns is None or not self._fade:
-            self._seen_share = wanted
-        else:
-            step = max(0, t_ns - self._last_t_ns) / (FADE_S * 1e9)
-            change = np.clip(wanted - self._seen_share, -step, step)
-            self._seen_share = float(self._seen_share + change)
-        self._last_t_ns = t_ns
-        return self._seen_share
+            return wanted
+        step = max(0, t_ns - self._last_t_ns) / (whole_s * 1e9)
+        return share + float(np.clip(wanted - share, -step, step))
 
     def _require_open(self, verb: str) -> None:
         if self._closed:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.performance import Performance
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
 
@@ -41,7 +40,7 @@ class SyntheticOptions:
             raise ValueError(f"SyntheticOptions.noise: expected 0 or more, got {self.noise}")
 
 
-class SyntheticPerson:
+class SyntheticPerson(Closing):
     """A FrameSource over a performance. `draw` is called in the thread that iterates, and so is
     `release` (a renderer's clean-up) when the source is closed there."""
 
@@ -88,14 +87,3 @@ class SyntheticPerson:
         if not self._closed:
             self._closed = True
             self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.error
@@ -22,6 +20,7 @@ from av.video.stream import VideoStream
 
 from capture.frame_source import SourceError, SourceOptions
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.frame import Frame
 
 DEFAULT_FPS = 25.0
@@ -41,7 +40,7 @@ _MATRIX_OF_TAG = {
 """FFmpeg's AVColorSpace numbers to swscale's."""
 
 
-class VideoFile:
+class VideoFile(Closing):
     """A FrameSource over the first video stream of a file.
 
     `t_ns` counts from the file's own time zero, so the same file always gives the same frames. A
@@ -99,17 +98,6 @@ class VideoFile:
         self._pending = None
         self._frames = iter(())
         self._container.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Every decodable picture in display order; counts faults instead of raising them."""

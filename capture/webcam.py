@@ -11,8 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -20,6 +18,7 @@ import numpy as np
 from capture.frame_source import SourceError, SourceOptions
 from streams.camera import Camera
 from streams.clock import now_ns
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.mailbox import Mailbox, SeamClosedError
 
@@ -28,7 +27,7 @@ FAILED_READS = 3
 """So many failed reads in a row mean that the camera is gone; one alone is a hiccup of USB."""
 
 
-class Webcam:
+class Webcam(Closing):
     """A live FrameSource over a camera number or device path (or anything else OpenCV opens).
 
     A frame's time is that of its arrival less half a frame, as the exposure's middle is not told.
@@ -88,17 +87,6 @@ class Webcam:
         self._newest.close()
         if self._thread is not threading.current_thread():
             self._thread.join(self._timeout_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _capture_loop(self) -> None:
         half_frame_ns = round(0.5e9 / self.fps)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
+
+from streams.closing import Releasing
 
 _LINUX = sys.platform.startswith("linux")
 _EGL_PLATFORM_SURFACELESS_MESA = 0x31DD
@@ -111,7 +112,7 @@ class EglContext:
         # The display is the process's own and shared by later contexts: it is not terminated.
 
 
-class GlfwContext:
+class GlfwContext(Releasing):
     """OpenGL 4.1 core of a GLFW window. Make, use and release it on the main thread."""
 
     def __init__(self, size: tuple[int, int], title: str, *, visible: bool = True) -> None:
@@ -155,17 +156,6 @@ class GlfwContext:
             return
         window, self.window = self.window, None
         self._glfw.destroy_window(window)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def _load_egl() -> Any:

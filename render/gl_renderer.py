@@ -10,8 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +24,7 @@ from render.gl_targets import Target, Targets
 from render.materials import SHADER_KINDS
 from render.projection_matrix import ShadowFrame, clip_from_world, metres_from_depth, shadow_frame
 from render.renderer import RenderOptions, require_drawable
+from streams.closing import Releasing
 from streams.image import Image
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
@@ -37,7 +36,7 @@ _SHADOW_TEXELS = 160
 Uniforms = dict[str, npt.NDArray[np.float32]]
 
 
-class GlRenderer:
+class GlRenderer(Releasing):
     """Draws with the given context, which it owns. Use it on one thread."""
 
     def __init__(self, context: GlContext, options: RenderOptions) -> None:
@@ -122,17 +121,6 @@ class GlRenderer:
             if owner is not None:
                 owner.release()
         context.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _current_context(self, what: str) -> GlContext:
         if self._context is None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ from render.projection_matrix import NEAR, clip_from_world
 from render.relief import relief_map, slope_scale
 from render.renderer import RenderOptions, require_drawable
 from render.shading import Fragments, Lights, light_vertices, shade
+from streams.closing import Releasing
 from streams.image import Image
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
@@ -79,7 +78,7 @@ class _Triangle:
         return rows[inside], columns[inside]
 
 
-class ReferenceRenderer:
+class ReferenceRenderer(Releasing):
     """Draws as `GlRenderer` does with antialias "none" and without shadows."""
 
     def __init__(self, options: RenderOptions) -> None:
@@ -110,17 +109,6 @@ class ReferenceRenderer:
 
     def release(self) -> None:
         """Nothing is held."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _draw_part(
         self, canvas: _Canvas, mesh: MeshTexture, view: View, matrix: Array, part: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from render.gl_context import GlfwContext
 from render.renderer import RenderOptions
 from render.text_picture import text_block
 from streams.array_contract import require_array, require_size
+from streams.closing import Releasing
 
 _INSET_SHARE = 0.22
 _MARGIN_PX = 12
@@ -38,7 +38,7 @@ class WindowOptions:
         require_size("WindowOptions.size", self.size)
 
 
-class Window:
+class Window(Releasing):
     """Owns a GLFW window and the renderer that draws for it. Main thread only.
 
     Draw with `window.renderer.render(mesh, view, panels)` (no read-back), then `window.show(...)`,
@@ -128,17 +128,6 @@ class Window:
                 thing.release()
         self._context = None
         self.renderer.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _on_key(self, _window: object, key: int, _code: int, action: int, _mods: int) -> None:
         if key == self._glfw.KEY_ESCAPE and action == self._glfw.PRESS:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
+from streams.closing import Closing
 
 Float32 = npt.NDArray[np.float32]
 
@@ -19,7 +19,7 @@ EDGE_RADIUS, EDGE_EPSILON = 4, 1e-3
 pixels, and squared luma 0..1."""
 
 
-class PersonSegmenter:
+class PersonSegmenter(Closing):
     """One picture at a time, without memory: equal pictures give equal masks."""
 
     def __init__(self) -> None:
@@ -56,17 +56,6 @@ class PersonSegmenter:
         if self._segmenter is not None:
             self._segmenter.close()
             self._segmenter = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _guided(guide: Float32, mask: Float32) -> Float32:

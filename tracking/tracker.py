@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from assets.manifest import asset_path
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
@@ -83,7 +84,7 @@ class TrackerOptions:
             )
 
 
-class Tracker:
+class Tracker(Closing):
     """Tracks one person through the frames of one camera after another.
 
     `track` uses engines that remember the last frames, so frames go in in their order. A frame of
@@ -110,12 +111,6 @@ class Tracker:
         an engine does not open.
         """
         return Tracker(options or TrackerOptions())
-
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the engines and their threads, within seconds even if they hang. Idempotent."""
