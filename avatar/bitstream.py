@@ -48,7 +48,6 @@ from streams.avatar_code import ORIGINS, AvatarCode
 from streams.tracked_state import SIDES
 
 Int64 = npt.NDArray[np.int64]
-Int32 = npt.NDArray[np.int32]
 
 ROUNDING = 6
 """Of 16: from which part of a step on a level is rounded up; 8 would be to the nearest. Small
@@ -139,8 +138,6 @@ class BitstreamEncoder:
         of another avatar."""
         numbers = self._state.numbers
         self._require_own(code)
-        if code.origin == "encoded" and self.options.kbit_s < LEAST_ENCODED_KBIT_S:
-            code = self._as_driven(code)
         last = self._last_t_ns
         if last is not None and not 0 < code.t_ns - last <= LONGEST_PAUSE_NS:
             self._key = True
@@ -151,12 +148,12 @@ class BitstreamEncoder:
         key, turn = self._key, (self._turn + 1) % TURNS
         self._choose_period(code.t_ns)
         hands = {hand.side: hand for hand in code.hands}
-        told = {side: numbers.hand(hand) for side, hand in hands.items()}
-        face = numbers.face(code)
-        packet, parts = self._packet(code, face, told, key, turn)
+        shown = {side: numbers.hand(hand) for side, hand in hands.items()}
+        face, shows = numbers.face(code), self._shows(code)
+        packet, parts = self._packet(code, shows, face, shown, key, turn)
         if not key and 8 * len(packet) > TOO_LARGE * wanted:
             self._rate.coarser(8 * len(packet), wanted)
-            packet, parts = self._packet(code, face, told, key, turn)
+            packet, parts = self._packet(code, shows, face, shown, key, turn)
         self._rate.sent(code.t_ns, 8 * len(packet), wanted, key)
         for name in GROUPS:
             if name in parts:
@@ -168,22 +165,28 @@ class BitstreamEncoder:
         return packet
 
     def _packet(
-        self, code: AvatarCode, face: Int64 | None, hands: dict[str, Int64], key: bool, turn: int
+        self,
+        code: AvatarCode,
+        shows: Int64 | None,
+        face: Int64 | None,
+        hands: dict[str, Int64],
+        key: bool,
+        turn: int,
     ) -> tuple[bytes, dict[str, _Part]]:
         quality, state = self._rate.quality, self._state
         parts: dict[str, _Part] = {}
         if face is not None:
             face = turned_like(face, state.values["face"])
             parts["face"] = self._part("face", face, key, turn, quality)
-            told = state.numbers.told(code, parts["face"].values)
             steps = state.format.steps("appearance", quality)
-            # Against the code's own face: a driven code is as expected but for quantisation.
-            if code.origin == "encoded" or bool((state.numbers.unexpected(code) >= steps).any()):
+            if shows is None or bool((shows >= steps).any()):
+                told = state.numbers.told(code, parts["face"].values)
                 parts["appearance"] = self._part("appearance", told, key, turn, quality)
         for side, values in hands.items():
             like = turned_like(values, state.values[side])
             parts[side] = self._part(side, like, key, turn, quality)
-        return self._written(code, key, turn, quality, parts), parts
+        origin = "encoded" if shows is None else "driven"
+        return self._written(code.t_ns // MS, origin, key, turn, quality, parts), parts
 
     def _part(self, name: str, wanted: Int64, key: bool, turn: int, quality: int) -> _Part:
         """Quantise one group; the prediction and the table of each band are those that cost
@@ -223,16 +226,22 @@ class BitstreamEncoder:
         return _Part(name, presence, offsets, [int(k) for k in keeps], chosen, levels, values)
 
     def _written(
-        self, code: AvatarCode, key: bool, turn: int, quality: int, parts: dict[str, _Part]
+        self,
+        time_ms: int,
+        origin: str,
+        key: bool,
+        turn: int,
+        quality: int,
+        parts: dict[str, _Part],
     ) -> bytes:
-        coder, time_ms = RangeEncoder(), code.t_ns // MS
+        coder = RangeEncoder()
         coder.encode_one(int(key), rare_table(KEY_EVERY))
         if key:
             coder.encode_bits((time_ms >> 16) & 0xFFFFFFFF, 32)
             coder.encode_bits(self._state.numbers.check, 32)
         coder.encode_one(quality, even_table(QUALITIES))
         coder.encode_one(PERIODS.index(self._period), even_table(len(PERIODS)))
-        coder.encode_one(ORIGINS.index(code.origin), even_table(len(ORIGINS)))
+        coder.encode_one(ORIGINS.index(origin), even_table(len(ORIGINS)))
         for name in GROUPS:
             part = parts.get(name)
             presence = ABSENT if part is None else part.presence
@@ -255,11 +264,14 @@ class BitstreamEncoder:
         header = bytes([turn]) + (time_ms & 0xFFFF).to_bytes(2, "big")
         return header + coder.finish()
 
-    def _as_driven(self, code: AvatarCode) -> AvatarCode:
-        expected, pose = np.zeros_like(code.appearance), code.world_from_head
-        if pose is not None:
-            expected = self._state.numbers.avatar.expected(pose, code.geometry, code.gaze)
-        return replace(code, appearance=expected, origin="driven")
+    def _shows(self, code: AvatarCode) -> Int64 | None:
+        """(A,) what a driven code has beyond that which its own face tells: nothing, but for
+        one made elsewhere. None: encoded, so all that the picture told is sent."""
+        if code.origin != "encoded":
+            return self._state.numbers.unexpected(code)
+        if self.options.kbit_s < LEAST_ENCODED_KBIT_S:
+            return np.zeros(self._state.numbers.appearance, np.int64)
+        return None
 
     def _choose_period(self, t_ns: int) -> None:
         if self._last_t_ns is not None and 0 < t_ns - self._last_t_ns < 1e9:
