@@ -1,0 +1,1 @@
+"""Published capture-dome data sets, read in their own layouts."""
