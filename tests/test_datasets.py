@@ -263,6 +263,17 @@ def test_multiface_counts_missing_frames_and_leaves_them_out(
         MultifaceCapture(multiface, RAW)
 
 
+def test_multiface_without_obj_files_takes_a_topology(multiface: Path, ava: Path) -> None:
+    meshes = list((multiface / "tracked_mesh").rglob("*.obj"))
+    kept = MultifaceCapture(multiface, RAW).topology
+    for mesh in meshes:
+        mesh.unlink()
+    with pytest.raises(DatasetError, match=r"tracked_mesh: expected an OBJ file"):
+        MultifaceCapture(multiface, RAW)
+    given = replace(RAW, topology=ava / "face_topology.obj")
+    np.testing.assert_array_equal(MultifaceCapture(multiface, given).faces, kept.faces)
+
+
 def test_multiface_reduces_textures_without_bleeding_black(multiface: Path) -> None:
     full, half = (MultifaceCapture(multiface, replace(RAW, texture_size=n))[0] for n in (96, 48))
     assert half.texture.shape == (48, 48, 3)

@@ -188,7 +188,7 @@ def test_bending_costs_nothing_for_what_does_not_bend() -> None:
     np.testing.assert_array_equal(sheet.place[sheet.points], rest[sheet.on_surface])
     shift = np.ones(len(sheet.place))
     assert abs(shift @ (sheet.energy @ shift)) < 1e-5
-    # On a plane, exp(-r2 / s2) has the energy 4 pi / s2; the crown is nearly one, with triangles of 8 mm.
+    # On a plane, exp(-r2 / s2) has the energy 4 pi / s2; the crown is nearly one.
     crown = sheet.place[sheet.place[:, 1].argmax()]
     for width in (0.03, 0.04):
         bump = np.exp(-np.square((sheet.place - crown) / width).sum(1))
