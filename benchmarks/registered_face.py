@@ -4,8 +4,9 @@
 
 FOLDER holds what the ava-256 repository publishes as `assets`: a frame's vertices (021924.bin), its
 mean texture (021924_avgtex.png), face_topology.obj and KRT. OUT.png has a column for each of six
-cameras; from above: the face with its mean texture, its shape, our template fitted to it, and how
-far each of its vertices lies from ours (blue 0, green 0.5, red 1 mm and more). The picture shows a
+cameras; from above: the face with its mean texture, its shape, our template fitted to it, how far
+each of its vertices lies from ours (blue 0, green 0.5, red 1 mm and more), and our head wearing the
+texture. The picture shows a
 real person: look at it, do not publish it.
 """
 
@@ -31,8 +32,11 @@ from avatar.enrolment.surface_fit import (
     near_landmarks,
     surface_distances,
 )
+from avatar.enrolment.texture_transfer import TexturedScan, transferred_texture
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import COUNT, LandmarkMap
+from avatar.personal_atlas import LEFT_OUT, personal_uv
+from avatar.picture_encoder import template_faces
 from avatar.smooth_normals import SmoothNormals
 from render.renderer import Renderer, RenderOptions, open_renderer
 from streams.camera import Camera
@@ -174,7 +178,7 @@ def _mesh(
 
 
 def contact_sheet(face: RegisteredFace, fitted: Fitted, head: HeadMesh, height: int) -> UInt8:
-    """Rows: textured, its shape, our shape, distance; a column for each of CAMERAS."""
+    """Rows: textured, shape, our shape, distance, ours textured; columns: CAMERAS."""
     placed = face.world_from_head
     vertices, faces = face.surface
     middle = np.full((len(vertices), 2), 0.5, np.float32)
@@ -187,11 +191,18 @@ def contact_sheet(face: RegisteredFace, fitted: Fitted, head: HeadMesh, height: 
     ours, our_faces = fitted.fit.surface(head)
     weld = head.weld[: head.template_size]
     at = placed @ fitted.fit.head_from_scan.inverse()
+    in_head = np.asarray(fitted.fit.head_from_scan.apply(face.vertices))
+    worn = transferred_texture(
+        head, ours, TexturedScan(in_head, face.topology.faces, face.topology.uv, face.texture)
+    )
+    whole = template_faces(head)
+    whole = whole[~np.isin(head.regions[whole[:, 0]], LEFT_OUT)]
     meshes = (
         face.textured(placed),
         _mesh(vertices, faces, own, middle, GREY, placed, lit=True),
         _mesh(ours, our_faces, weld, np.full((len(ours), 2), 0.5, np.float32), GREY, at, lit=True),
         _mesh(vertices, faces, own, heat, (255 * ramp).astype(np.uint8), placed, lit=False),
+        _mesh(ours, whole, weld, personal_uv(head), worn, at, lit=False),
     )
     size = (round(height * PICTURE_SIZE[0] / PICTURE_SIZE[1]), height)
     views = [View.from_camera(face.cameras[name], size=size) for name in CAMERAS]

@@ -19,8 +19,11 @@ from avatar.enrolment.surface_fit import (
     near_landmarks,
     surface_distances,
 )
+from avatar.enrolment.texture_transfer import TexturedScan, transferred_texture
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LandmarkMap
+from avatar.personal_atlas import personal_uv
+from avatar.unwrapping import TexelTable
 from benchmarks.registered_face import (
     CAMERAS,
     Fitted,
@@ -195,6 +198,41 @@ def test_bending_costs_nothing_for_what_does_not_bend() -> None:
         assert bump @ (sheet.energy @ bump) == pytest.approx(4 * np.pi / width**2, rel=0.15)
     with pytest.raises(ValueError, match="got one off it"):
         sheet.at(np.array([[0, 1, -1]]), np.ones((1, 3)))
+
+
+def test_a_scan_s_texture_is_worn_where_it_was() -> None:
+    """Its colours say which texel of the scan they are; the head lies exactly on it."""
+    head = HeadMesh.open("walter")
+    size = head.template_size
+    rest, regions = head.vertices[:size], head.regions[:size]
+    faces = head.faces[(head.faces < size).all(1)]
+    skin = faces[np.isin(regions[faces], ("head", "neck")).all(1)]
+    skin = skin[(rest[skin, 2] > -0.09).any(1)]  # cut open behind
+    at = (np.arange(512, dtype=np.float32) + 0.5) / 512
+    coded = np.full((512, 512, 3), 200, np.uint8)
+    coded[..., 0], coded[..., 1] = np.rint(255 * at)[None, :], np.rint(255 * at)[:, None]
+    scan = TexturedScan(rest, skin, head.uv[:size], coded)
+    worn = transferred_texture(head, rest, scan)
+    assert worn.shape == (1024, 1024, 3)
+    uv = personal_uv(head)
+    table = TexelTable.of(faces, uv, regions, 1024, ("head", "upper-teeth", "cloth"))
+    colours = worn[table.rows, table.columns].astype(float)
+    places, own = table.at_vertices @ rest, table.at_vertices @ head.uv[:size]
+    front = (table.regions == "head") & (places[:, 2] > 0)
+    error = np.abs(colours[front, :2] / 255 - own[front])
+    # The nearest point is that very point but where lids and lips touch; codes are rounded.
+    assert np.median(error) < 0.004
+    assert np.percentile(error, 99) < 0.01
+    assert (colours[front, 2] == 200).mean() > 0.999
+    # Behind, where there is no scan, skin is like the nearest skin, not black or the template's.
+    behind = (table.regions == "head") & (places[:, 2] < -0.12)
+    assert (colours[behind, 2] == 200).all()
+    teeth = table.regions == "upper-teeth"
+    template = head.albedo[
+        np.clip((own[teeth, 1] * 1024).astype(int), 0, 1023),
+        np.clip((own[teeth, 0] * 1024).astype(int), 0, 1023),
+    ]
+    assert np.median(np.abs(colours[teeth] - template)) < 4
 
 
 # -- the registered real face ------------------------------------------------------------------

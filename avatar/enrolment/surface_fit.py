@@ -119,7 +119,7 @@ def surface_distances(
     vertices: npt.NDArray[np.floating], faces: Faces, points: npt.NDArray[np.floating]
 ) -> Array:
     """(N,) metres from each of `points` (N, 3) to the nearest point of a mesh."""
-    place, _, _ = _nearest(vertices, faces, points)
+    place, _, _ = nearest_on_mesh(vertices, faces, points)
     return np.linalg.norm(place - points, axis=1)
 
 
@@ -151,7 +151,7 @@ def marks_on_surface(
     far = _scene(vertices, faces).cast_rays(query, nthreads=1)["t_hit"].numpy()
     out = eye + towards * np.where(np.isfinite(far), far, 0.0)[:, None]
     astray = np.linalg.norm(out - aim, axis=1) > ASTRAY_M
-    out[astray] = _nearest(vertices, faces, aim[astray])[0]
+    out[astray] = nearest_on_mesh(vertices, faces, aim[astray])[0]
     return out
 
 
@@ -224,12 +224,12 @@ def _bent(
         reach = options.reach_m * 0.25**done
         normals, area = _normals(place, shown)
         # From the scan to the template: this is the distance that is measured in the end.
-        near, triangle, share = _nearest(place, shown, targets)
+        near, triangle, share = nearest_on_mesh(place, shown, targets)
         facing = np.einsum("kc,kcd->kd", share, normals[shown[triangle]])
         weight = _pull(targets - near, target_normals, facing, target_area, reach, options)
         from_scan = bending.at(shown[triangle], share)
         # And back, so that no part of the template lags behind.
-        on_scan, triangle, share = _nearest(scan.vertices, scan.faces, place)
+        on_scan, triangle, share = nearest_on_mesh(scan.vertices, scan.faces, place)
         facing = np.einsum("kc,kcd->kd", share, scan_normals[scan.faces[triangle]])
         back = _pull(place - on_scan, normals, facing, area, reach, options)
         back[~outside | scan.rim[triangle]] = 0.0
@@ -273,7 +273,7 @@ def _normals(vertices: Array, faces: Faces) -> tuple[Array, Array]:
     return normals, area
 
 
-def _nearest(
+def nearest_on_mesh(
     vertices: npt.NDArray[np.floating], faces: Faces, points: npt.NDArray[np.floating]
 ) -> tuple[Array, npt.NDArray[np.int64], Array]:
     """The nearest points (N, 3) of a mesh, their triangles (N,) and barycentric weights (N, 3)."""
