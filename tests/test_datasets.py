@@ -42,14 +42,16 @@ from avatar.datasets.losses import (
 )
 from avatar.datasets.multiface import MultifaceCapture, MultifaceOptions
 from avatar.datasets.raw_colour import display_from_raw, raw_from_display
-from avatar.datasets.registered_topology import obj_text, read_topology
+from avatar.datasets.registered_topology import RegisteredTopology, obj_text, read_topology
 from avatar.datasets.synthetic_capture import SEGMENTS, SyntheticCapture, dome
+from avatar.datasets.view_unwrapping import ViewUnwrapping
 from avatar.head_mesh import HeadMesh
 from avatar.smooth_normals import SmoothNormals
 from render.renderer import RenderOptions, open_renderer
 from streams.camera import Camera, Distortion
 from streams.mesh_texture import MeshTexture
 from streams.projection import project
+from streams.rigid import Rigid
 from streams.topology import Topology
 from streams.view import View
 
@@ -370,6 +372,41 @@ def test_ava256_pictures_are_unwrapped_to_the_texels_they_show(ava: Path) -> Non
             assert not got.texture[got.seen == 0].any()
             shown, own = _seen_colours(read, index, read.picture(index))
             assert np.median(np.abs(shown - own)) < 0.008
+
+
+def test_what_the_mesh_hides_is_not_unwrapped() -> None:
+    """Two squares that face the camera, the smaller one before the other's left half."""
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
+    front = 0.04 * square + (-0.05, 0, 0.03)
+    grid = np.linspace(-0.1, 0.1, 21, dtype=np.float32)
+    x, y = np.meshgrid(grid, grid)
+    back = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1)
+    k = (np.arange(20)[:, None] * 21 + np.arange(20)[None]).ravel()
+    faces = np.concatenate(
+        [np.stack([k, k + 1, k + 22], 1), np.stack([k, k + 22, k + 21], 1), [[441, 442, 443]]]
+    )
+    faces = np.concatenate([faces, [[441, 443, 444]]]).astype(np.int32)
+    vertices = np.concatenate([back, front]).astype(np.float32)
+    uv = [(back[:, :2] + 0.1) * (2.4, -4) + (0, 0.9), (square[:, :2] + 1) * 0.1 + (0.6, 0.1)]
+    topology = RegisteredTopology(
+        faces, np.concatenate(uv).astype(np.float32), np.arange(445, dtype=np.int32), 445
+    )
+    camera = Camera.from_fov((200, 200), 0.3)
+    red = np.full((200, 200, 3), (255, 0, 0), np.uint8)
+    texture, seen = ViewUnwrapping(topology, 100).of(
+        red, camera, Rigid.from_translation((0, 0, -1.0)), vertices
+    )
+    at = np.argwhere(np.ones((100, 100))) / 100
+    of_back = (at[:, 1] < 0.48) & (at[:, 0] > 0.1) & (at[:, 0] < 0.9)
+    place = np.stack([at[:, 1] / 2.4 - 0.1, (0.9 - at[:, 0]) / 4 - 0.1], axis=1)
+    # The front square, seen from 1 m, covers this of the back one; a triangle more may go.
+    off = np.abs(place - (-0.0515, 0)) - 0.0412
+    covered, free = (off < -0.003).all(1), (off > 0.013).any(1)
+    flat = seen.reshape(-1)
+    assert (of_back & covered).sum() > 300
+    assert not flat[of_back & covered].any()
+    assert (flat[of_back & free] > 0.99).mean() > 0.97
+    assert (texture.reshape(-1, 3)[flat > 0] == (255, 0, 0)).all()
 
 
 def test_ava256_average_textures(capture: SyntheticCapture, ava: Path) -> None:
