@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from apps.screen_losses import DomeScreen, screen_losses
 from avatar.datasets.ava256 import Ava256Capture, Ava256Options
 from avatar.datasets.capture_files import DatasetError, ply_vertices
 from avatar.datasets.capture_split import (
@@ -42,12 +44,13 @@ from avatar.datasets.losses import (
 )
 from avatar.datasets.multiface import MultifaceCapture, MultifaceOptions
 from avatar.datasets.raw_colour import display_from_raw, raw_from_display
+from avatar.datasets.registered_capture import RegisteredMoment
 from avatar.datasets.registered_topology import RegisteredTopology, obj_text, read_topology
 from avatar.datasets.synthetic_capture import SEGMENTS, SyntheticCapture, dome
 from avatar.datasets.view_unwrapping import ViewUnwrapping
 from avatar.head_mesh import HeadMesh
 from avatar.smooth_normals import SmoothNormals
-from render.renderer import RenderOptions, open_renderer
+from render.renderer import Renderer, RenderOptions, open_renderer
 from streams.camera import Camera, Distortion
 from streams.mesh_texture import MeshTexture
 from streams.projection import project
@@ -637,6 +640,71 @@ def test_normalisation_of_both_layouts(
         assert one.texture_mean.shape == (TEXTURE, TEXTURE, 3)
     assert theirs.texture_std == pytest.approx(spread, rel=1e-9)
     np.testing.assert_allclose(theirs.texture_mean, textures.mean(0), atol=0.51)
+
+
+# -- losses in the picture ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[Renderer]:
+    options = RenderOptions(antialias="none", shadows=False)
+    with open_renderer("gl", options) as opened:
+        yield opened
+
+
+def test_the_true_mesh_drawn_is_what_the_camera_took(
+    multiface: Path, ava: Path, renderer: Renderer
+) -> None:
+    true = MultifaceCapture(multiface, RAW)
+
+    def repeat(moment: RegisteredMoment) -> tuple[np.ndarray, np.ndarray]:
+        return moment.vertices, _coordinates()
+
+    figures = screen_losses(true, range(4), repeat, renderer, 20.0)
+    # float32 vertices move a rim by a pixel here and there.
+    assert figures.rgb < 0.05
+    assert figures.screen < 0.01
+    assert 0.1 < figures.covered < 0.5
+    with Ava256Capture(ava, AVA) as read:
+        assert screen_losses(read, range(4), repeat, renderer, 20.0).rgb < 1.0
+
+    def brighter(moment: RegisteredMoment) -> tuple[np.ndarray, np.ndarray]:
+        return moment.vertices, _coordinates() + np.uint8(10)
+
+    worse = screen_losses(true, range(4), brighter, renderer, 20.0)
+    assert worse.rgb == pytest.approx(10.0, abs=0.1)
+    # 10 code values on the mesh alone, in the picture's mean, in deviations of 20.
+    assert worse.screen == pytest.approx(worse.covered * 100 / 400, rel=0.05)
+    halved = screen_losses(
+        true, range(4), brighter, renderer, 20.0, raw=lambda v: np.asarray(v) * 0.5
+    )
+    assert halved.rgb == pytest.approx(5.0, abs=0.1)
+    assert "4 pictures" in str(halved)
+
+
+def test_a_lens_bends_the_drawing(capture: SyntheticCapture, renderer: Renderer) -> None:
+    moment = capture.moments[0]
+    mesh = capture.topology
+    plain = next(iter(capture.cameras.values()))
+    bent = replace(
+        plain, name="bent", distortion=Distortion("pinhole_brown", (2.0, 0.0, 0.05, -0.03, 0.0))
+    )
+    vertices = mesh.spread(moment.vertices)
+    drawn, there = DomeScreen(mesh, renderer).draw(
+        vertices, _coordinates(), bent, moment.world_from_head
+    )
+    pixels, _ = project(bent, moment.world_from_head.apply(vertices))
+    straight, _ = project(plain, moment.world_from_head.apply(vertices))
+    normals = SmoothNormals(mesh.faces, mesh.rows, np.arange(len(mesh.uv))).of(vertices)
+    facing = normals[:, 2] > 0.7
+    facing &= (pixels > 1).all(1) & (pixels < np.array(SIZE) - 2).all(1)
+    moved = np.linalg.norm(pixels - straight, axis=1)[facing]
+    assert moved.max() > 3.0
+    at = np.rint(pixels[facing]).astype(int)
+    assert there[at[:, 1], at[:, 0]].mean() > 0.97
+    shown = (drawn[at[:, 1], at[:, 0], :2].astype(float) - 40) / 200
+    error = np.abs(shown - mesh.uv[facing])
+    assert np.median(error) < 0.008
 
 
 # -- the registered real face ------------------------------------------------------------------
