@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -652,6 +653,10 @@ def renderer() -> Iterator[Renderer]:
         yield opened
 
 
+def _half(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    return values.astype(np.float64) * 0.5
+
+
 def test_the_true_mesh_drawn_is_what_the_camera_took(
     multiface: Path, ava: Path, renderer: Renderer
 ) -> None:
@@ -675,9 +680,7 @@ def test_the_true_mesh_drawn_is_what_the_camera_took(
     assert worse.rgb == pytest.approx(10.0, abs=0.1)
     # 10 code values on the mesh alone, in the picture's mean, in deviations of 20.
     assert worse.screen == pytest.approx(worse.covered * 100 / 400, rel=0.05)
-    halved = screen_losses(
-        true, range(4), brighter, renderer, 20.0, raw=lambda v: np.asarray(v) * 0.5
-    )
+    halved = screen_losses(true, range(4), brighter, renderer, 20.0, raw=_half)
     assert halved.rgb == pytest.approx(5.0, abs=0.1)
     assert "4 pictures" in str(halved)
 
