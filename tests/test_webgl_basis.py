@@ -144,13 +144,15 @@ def random_mesh(seed: int, space: str, *, lit: bool) -> MeshNodes:
         normals = np.stack([-slope_x / (2 * half), slope_y / (2 * half), np.ones_like(u)], 1)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         x, y, z = 0.8 * x, 0.8 * y, z + 0.8 * height - 0.2
+        # As small as a face, so that a millimetre of relief shows.
+        x, y, z = 0.2 * x, 0.2 * y, 0.2 * z
     k = np.arange(side * side).reshape(side, side)
     a, b, c, d = k[:-1, :-1].ravel(), k[1:, :-1].ravel(), k[1:, 1:].ravel(), k[:-1, 1:].ravel()
     faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
     surface = np.full((32, 32, 4), 255, np.uint8)
     if lit:
-        surface[..., 0] = 110
-        surface[..., 2] = cv2.resize(rng.uniform(90, 160, (8, 8)), (32, 32)).astype(np.uint8)
+        surface[..., 0] = 70
+        surface[..., 2] = cv2.resize(rng.uniform(20, 230, (16, 16)), (32, 32)).astype(np.uint8)
     parts = np.zeros(len(u), np.uint8)
     uv = np.stack([u, v], 1).astype(np.float32)
     basis = random_basis(seed + 1, space)
