@@ -75,9 +75,9 @@ class CaptureTrainingOptions:
     def __post_init__(self) -> None:
         if self.decoder not in DECODERS:
             raise ValueError(f"decoder: expected one of {list(DECODERS)}, got {self.decoder!r}")
-        for name in ("steps", "batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        for name, least in (("steps", 0), ("batch", 1), ("checkpoint_every", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected {least} or more, got {getattr(self, name)}")
 
     @property
     def size(self) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from avatar.datasets.capture_files import resized
 from avatar.datasets.registered_capture import RegisteredCapture, RegisteredMoment
 
 Float32 = npt.NDArray[np.float32]
@@ -114,11 +114,10 @@ class Batch(NamedTuple):
     @staticmethod
     def of(moments: list[RegisteredMoment], size: int) -> Batch:
         """Textures averaged down to `size`, which is not larger than theirs."""
-        pictures = [reduced(one.texture, size).transpose(2, 0, 1) for one in moments]
-        seen = [reduced(one.seen, size)[None] for one in moments]
+        pairs = [reduced(one, size) for one in moments]
         return Batch(
-            torch.from_numpy(np.stack(pictures)),
-            torch.from_numpy(np.stack(seen)),
+            torch.from_numpy(np.stack([texture.transpose(2, 0, 1) for texture, _ in pairs])),
+            torch.from_numpy(np.stack([seen[None] for _, seen in pairs])),
             torch.from_numpy(np.stack([one.vertices for one in moments])),
             torch.from_numpy(np.stack([one.view for one in moments])),
         )
@@ -128,20 +127,16 @@ class Batch(NamedTuple):
         return self._replace(**{k: v.to(device) for k, v in self._asdict().items()})
 
 
-def reduced(picture: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """(H, W, ...) -> (size, size, ...), each texel the average of those it covers.
-
-    Raises ValueError when the picture is smaller or not square.
-    """
-    height, width = picture.shape[:2]
+def reduced(moment: RegisteredMoment, size: int) -> tuple[UInt8, Float32]:
+    """Texture (size, size, 3) and visibility (size, size), each texel the average of those it
+    covers that are seen. Raises ValueError when the texture is smaller or not square."""
+    height, width = moment.texture.shape[:2]
     if height != width or height < size:
         raise ValueError(
             f"codec training: expected square textures of at least {size} texels, "
             f"got {width} x {height}"
         )
-    if height == size:
-        return picture
-    return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
+    return resized(moment.texture, moment.seen, size)
 
 
 def sample_rows(count: int, most: int = SAMPLE) -> npt.NDArray[np.intp]:
@@ -172,8 +167,9 @@ class FaceScale:
         vertices: list[Float32] = []
         for row in rows:
             moment = capture[int(row)]
-            seen = reduced(moment.seen, size)[..., None].astype(np.float64)
-            colours = reduced(moment.texture, size).astype(np.float64)
+            texture, visible = reduced(moment, size)
+            seen = visible[..., None].astype(np.float64)
+            colours = texture.astype(np.float64)
             total += seen * colours
             square += seen * colours**2
             weight += seen

@@ -169,7 +169,7 @@ def closed_form(
     vertices, views = [], []
     for k, row in enumerate(rows):
         moment = capture[int(row)]
-        picture, visible = reduced(moment.texture, options.size), reduced(moment.seen, options.size)
+        picture, visible = reduced(moment, options.size)
         colours[k] = picture[table.rows, table.columns]
         seen[k] = np.rint(np.clip(visible[table.rows, table.columns], 0, 1) * 255)
         vertices.append(moment.vertices)
