@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -59,10 +60,10 @@ def write_gltf(head: BlendShapeHead, path: Path) -> None:
         return
     for name, picture in out.pictures.items():
         beside = path.with_name(f"{path.stem}-{name}.png")
-        out.json["images"].append({"name": name, "uri": beside.name})
+        out.json["images"].append({"name": name, "uri": quote(beside.name)})
         write_whole(beside, picture)
     beside = path.with_suffix(".bin")
-    out.json["buffers"] = [{"byteLength": len(out.binary), "uri": beside.name}]
+    out.json["buffers"] = [{"byteLength": len(out.binary), "uri": quote(beside.name)}]
     write_whole(beside, bytes(out.binary))
     write_whole(path, json.dumps(out.json, indent=1).encode())
 

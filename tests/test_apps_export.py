@@ -170,7 +170,8 @@ def validator() -> list[str]:
         "const v = require('gltf-validator'), fs = require('fs'), path = require('path');"
         "const file = process.argv[1], folder = path.dirname(file);"
         "v.validateBytes(new Uint8Array(fs.readFileSync(file)), {externalResourceFunction: "
-        "uri => Promise.resolve(new Uint8Array(fs.readFileSync(path.join(folder, uri))))})"
+        "uri => Promise.resolve(new Uint8Array("
+        "fs.readFileSync(path.join(folder, decodeURIComponent(uri)))))})"
         ".then(report => console.log(JSON.stringify(report.issues)));"
     )
     if shutil.which("node") is None:
@@ -187,9 +188,9 @@ def test_the_khronos_validator_has_nothing_to_say(
     shipped: Path, personal: Path, tmp_path: Path
 ) -> None:
     command = validator()
-    loose = tmp_path / "mei.gltf"
+    loose = tmp_path / "mei & co.gltf"
     assert run(["export", "mei", "--out", str(loose), "--texture", "2048"]) == 0
-    assert (tmp_path / "mei.bin").exists()
+    assert (tmp_path / "mei & co.bin").exists()
     for path in (shipped, personal, loose):
         said = subprocess.run(
             [*command, str(path)], capture_output=True, text=True, timeout=120, check=True
@@ -210,6 +211,9 @@ def test_other_programs_open_it(shipped: Path, tmp_path: Path) -> None:
         assert np.abs(vertices[faces].reshape(-1, 3) - wanted).max() < 1e-5
     import open3d as o3d
 
+    uv = np.asarray(o3d.io.read_triangle_mesh(tmp_path / "head.obj").triangle_uvs)
+    upright = head.calm.topology.uv[head.calm.topology.faces.reshape(-1)]
+    np.testing.assert_allclose(uv, upright * [1, -1] + [0, 1], atol=1e-5)
     colours = np.asarray(o3d.io.read_triangle_mesh(tmp_path / "head.ply").vertex_colors)
     assert colours.std() > 0.1
 
