@@ -29,7 +29,7 @@ from avatar.onnx_export import PRECISIONS, decoder_graph
 from avatar.opening import personal_path
 from avatar.personal_decoder import HeadCode, NumpyDecoder
 from avatar.personal_model import GAINS, PersonalModel
-from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda, packed
+from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda
 from avatar.training.conv_decoder import ConvDecoder, ConvOptions
 from streams.rigid import Rigid
 
@@ -77,7 +77,7 @@ class DecoderEngines:
 
         self._row("numpy + OpenCV, texture", whole)
         twin, sums = TorchDecoder(model), TorchTexture(model)
-        one = torch.from_numpy(packed([code]))
+        one = torch.from_numpy(twin.packed([code]))
         self._row("torch, head", lambda: twin(one))
 
         def summed() -> None:
@@ -114,13 +114,13 @@ class DecoderEngines:
 
     def _on_cuda(self, model: PersonalModel, code: HeadCode) -> None:
         for batch in (1, BATCH):
-            inputs = packed([code] * batch)
             for texture in (False, True):
                 engine = CudaEngine(model, batch, texture)
+                inputs = engine.packed([code] * batch)
                 name = f"cuda, {'texture' if texture else 'head'}, a batch of {batch}"
                 self._row(name, _synchronised(lambda e=engine, i=inputs: e.run(i)), batch)
         engine = CudaEngine(model)
-        self._row("cuda, head, back on the host", lambda: engine.decode(code))
+        self._row("cuda, head, from code to arrays on the host", lambda: engine.decode(code))
         conv = ConvDecoder(ConvOptions(1024, LATENT), VERTICES).eval().cuda()
         given = torch.zeros(1, LATENT).cuda(), torch.tensor([[0.0, 0.0, 1.0]]).cuda()
         self._row("Multiface's decoder, cuda float32", _synchronised(lambda: conv(*given)))

@@ -14,7 +14,7 @@ from avatar.local_texture import LocalTexture
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_decoder import DecodedHead, HeadCode, NumpyDecoder, open_decoder
 from avatar.personal_model import PersonalModel
-from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda, packed
+from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda
 from capture.frame_source import open_source
 from streams.rigid import Rigid
 from tracking.tracker import Tracker, TrackerOptions
@@ -57,7 +57,7 @@ def require_equal(got: DecodedHead, twin: DecodedHead, limits: tuple[float, floa
 
 def heads(decoder: TorchDecoder, codes: list[HeadCode]) -> list[DecodedHead]:
     with torch.no_grad():
-        out = decoder(torch.from_numpy(packed(codes)))
+        out = decoder(torch.from_numpy(decoder.packed(codes)))
     parts = (out.vertices, out.normals, out.nodes, out.gain)
     return [DecodedHead(*(part[k].numpy() for part in parts)) for k in range(len(codes))]
 
@@ -129,7 +129,7 @@ def test_a_captured_graph_is_the_numpy_twin(model: PersonalModel) -> None:
         require_equal(engine.decode(code), twin.decode(code), (HALF_M, HALF_NORMAL, HALF_NODES))
     codes = random_codes(model, 3, seed=9)
     many = CudaEngine(model, batch=3, texture=True)
-    out = many.run(packed(codes))
+    out = many.run(many.packed(codes))
     assert many.picture is not None
     texture = LocalTexture(model.texture_basis())
     for k, code in enumerate(codes):
