@@ -22,6 +22,7 @@ from tracking.engine_slot import EngineSlot
 from tracking.gaze import gaze_from_iris
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
+from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
 
@@ -55,6 +56,8 @@ class TrackerOptions:
     more than a face); a hand that is seen is followed in every frame."""
     hand_filter: OneEuroOptions = field(default_factory=OneEuroOptions)
     """Quiets the joints; the face is filtered by its engine."""
+    face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
+    """How the face's landmarks are held to the skin by optical flow; None: not at all."""
     patience_s: float = 30.0
     """Seconds to wait for an engine before it counts as hung."""
     face_model: Path | None = None
@@ -97,6 +100,7 @@ class Tracker(Closing):
         """Use `Tracker.open`."""
         self._options = options
         self._canonical: CanonicalFace | None = None
+        self._face_flow: LandmarkFlow | None = None
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
         self._closed = False
@@ -142,6 +146,8 @@ class Tracker(Closing):
         for slot in self._slots():
             slot.ask(picture, self._last_ms)
         found_face = self._face_slot.answer() if self._face_slot is not None else None
+        if self._face_flow is not None:
+            found_face = self._face_flow.steady(picture, self._last_ms, found_face)
         found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
 
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
@@ -171,6 +177,8 @@ class Tracker(Closing):
                 face_model = o.face_model or asset_path("models/face_landmarker.task")
                 require_bundle(face_model, FACE_NETWORKS)
                 self._canonical = read_canonical_face(face_model)
+                if o.face_flow is not None:
+                    self._face_flow = LandmarkFlow(self._canonical.vertices, o.face_flow)
                 self._face_slot = EngineSlot(
                     "tracking-face", lambda: MediaPipeFace(face_model, sure), o.patience_s
                 )
@@ -195,6 +203,8 @@ class Tracker(Closing):
         self._last_ms = -1
         self._hands_before: tuple[HandMarks, ...] = ()
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
+        if self._face_flow is not None:
+            self._face_flow.forget()
         for slot in self._slots():
             slot.begin()
         try:
