@@ -6,12 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import KDTree
 
 from avatar.head_mesh import HeadMesh
+from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import LEFT_OUT, personal_uv
 from avatar.personal_model import PersonalModel
+from streams.topology import PARTS
 
 Float32 = npt.NDArray[np.float32]
+
+BEYOND_HAIRLINE_M = 0.022
+"""Metres, on the template: hair is what lies so far from every landmark of the face ..."""
+ABOVE_EARS_M, BEHIND_EARS_M = 0.035, -0.118
+"""... and above y or behind z of its head frame, where there are no ears."""
 
 
 def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
@@ -41,7 +49,7 @@ def template_as(template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Fl
         vertices=rest,
         faces=faces[~np.isin(template.regions[faces[:, 0]], LEFT_OUT)],
         uv=personal_uv(template),
-        parts=template.parts[:count],
+        parts=_parts(template),
         regions=template.regions[:count],
         weld=template.weld[:count],
         neck=template.neck[:count],
@@ -49,3 +57,15 @@ def template_as(template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Fl
         neck_pivot=neck_pivot,
         hair_normals=np.zeros((0, 3), np.float32),
     )
+
+
+def _parts(template: HeadMesh) -> npt.NDArray[np.uint8]:
+    """(T,) the template's, with the scalp as hair: its outline is soft."""
+    count = template.template_size
+    rest, parts = template.vertices[:count], template.parts[:count].copy()
+    marks = LandmarkMap.open().points(rest)
+    away, _ = KDTree(marks).query(rest)
+    beyond = (rest[:, 1] > ABOVE_EARS_M) | (rest[:, 2] < BEHIND_EARS_M)
+    hair = (template.regions[:count] == "head") & (away > BEYOND_HAIRLINE_M) & beyond
+    parts[hair] = PARTS.index("hair")
+    return parts

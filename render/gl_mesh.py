@@ -13,7 +13,7 @@ from OpenGL import GL
 
 from render.gl_basis import GlBasisCache
 from render.gl_objects import Buffer, Texture, TextureFormat, VertexArray
-from render.materials import BAKED, MATERIALS, Material
+from render.materials import Material, material_of
 from render.relief import relief_map, slope_scale
 from render.silhouette import EdgeTable
 from streams.mesh_nodes import MeshNodes
@@ -190,7 +190,7 @@ def _by_part(topology: Topology) -> tuple[tuple[PartRange, ...], npt.NDArray[np.
     indices: list[npt.NDArray[np.uint32]] = [np.empty(0, np.uint32)]
     first = 0
     for part, faces in runs():
-        material = MATERIALS[part] if topology.lit else BAKED
+        material = material_of(part, topology.lit)
         ranges.append(PartRange(part, material, first, faces.size))
         indices.append(faces.astype(np.uint32).ravel())
         first += faces.size

@@ -27,7 +27,8 @@ class Material:
     bump: float = 1.0
     """Scales the relief of the surface map."""
     limb: float = 0.0
-    """How much it darkens towards its rim (the eye ball's edge)."""
+    """How much it darkens towards its rim (the eye ball's edge); of "baked": the cosine between
+    normal and view from which it fades towards its rim, 0 = not at all."""
 
     def uniforms(self) -> dict[str, np.ndarray]:
         """The same as shader inputs."""
@@ -51,7 +52,18 @@ MATERIALS: dict[str, Material] = {
 }
 
 BAKED = Material("baked")
-"""Of every part of a topology that is not lit: its texture holds the light of the capture."""
+"""Of a topology that is not lit: its texture holds the light of the capture."""
+BAKED_HAIR = Material("baked", limb=0.4)
+"""Hair that is a closed surface: single hairs leave its outline, so it has none that is sharp. A
+sphere of a head's size fades over its outermost 8 millimetres."""
+
+
+def material_of(part: str, lit: bool) -> Material:
+    """Of one of streams.topology.PARTS; `lit` as Topology.lit."""
+    if lit:
+        return MATERIALS[part]
+    return BAKED_HAIR if part == "hair" else BAKED
+
 
 _missing = set(PARTS) ^ set(MATERIALS)
 if _missing:

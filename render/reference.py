@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from render.background import background_picture
-from render.materials import BAKED, MATERIALS
+from render.materials import material_of
 from render.panels import back_to_front, panel_matrix, panel_picture
 from render.projection_matrix import NEAR, clip_from_world
 from render.relief import relief_map, slope_scale
@@ -114,7 +114,7 @@ class ReferenceRenderer(Releasing):
         self, canvas: _Canvas, mesh: MeshTexture, view: View, matrix: Array, part: str
     ) -> None:
         topology = mesh.topology
-        material = MATERIALS[part] if topology.lit else BAKED
+        material = material_of(part, topology.lit)
         chosen = topology.parts[topology.faces[:, 0]] == PARTS.index(part)
         faces = topology.faces[chosen]
         if not len(faces):
@@ -148,7 +148,7 @@ class ReferenceRenderer(Releasing):
             scale = slope_scale(topology.surface).astype(np.float64)
             colour = shade(fragments, scale, self._lights, material)
             if see_through:
-                kept = fragments.surface[:, 3] >= 0.02
+                kept = colour[:, 3] >= 0.02
                 rows, columns, colour, depth = rows[kept], columns[kept], colour[kept], depth[kept]
             canvas.blend(rows, columns, colour)
             canvas.depth[rows, columns] = depth

@@ -131,6 +131,10 @@ def shade(f: Fragments, slope_scale: Array, lights: Lights, material: Material) 
     """(N, 4) premultiplied sRGB code values 0..1: the fragment shader of the material's kind."""
     if material.kind == "baked":
         opacity = f.surface[:, 3:]
+        if material.limb > 0:
+            facing = (f.normal * f.view[:, :3]).sum(axis=1, keepdims=True)
+            t = np.clip(facing / material.limb, 0.0, 1.0)
+            opacity = opacity * t * t * (3.0 - 2.0 * t)
         return np.concatenate([f.albedo * opacity, opacity], axis=1)
     albedo = decode_srgb(f.albedo)
     if material.kind == "skin":

@@ -14,7 +14,7 @@ from streams.camera import Camera
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.texture_basis import TextureBasis
-from streams.topology import Topology
+from streams.topology import PARTS, Topology
 from streams.view import View
 
 PLAIN = RenderOptions(antialias="none", shadows=False, depth=False)
@@ -141,3 +141,47 @@ def test_bad_bases_are_refused() -> None:
         replace(nodes(good, 1), nodes=np.zeros((5, 7, 4), np.float32))
     with pytest.raises(ValueError, match="space"):
         replace(good, space="cubic")
+
+
+def ball(part: str) -> MeshTexture:
+    """A white sphere of 0.2 m radius, unlit, 1 m away."""
+    rows, columns = 32, 64
+    v, u = np.meshgrid(
+        np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij"
+    )
+    normals = np.stack([np.sin(v) * np.sin(u), np.cos(v), np.sin(v) * np.cos(u)], axis=2)
+    at = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = at[:-1, :-1], at[1:, :-1], at[1:, 1:], at[:-1, 1:]
+    faces = np.concatenate([np.stack(t, axis=2).reshape(-1, 3) for t in ((a, b, c), (a, c, d))])
+    uv = np.stack([u / (2 * np.pi), v / np.pi], axis=2).reshape(-1, 2).astype(np.float32)
+    parts = np.full(rows * columns, PARTS.index(part), np.uint8)
+    surface = np.full((8, 8, 4), 255, np.uint8)
+    topology = Topology(f"ball-{part}", faces.astype(np.int32), uv, parts, surface, lit=False)
+    flat = normals.reshape(-1, 3).astype(np.float32)
+    vertices = 0.2 * flat + np.array([0.0, 0.0, -1.0], np.float32)
+    return MeshTexture(0, topology, vertices, flat, np.full((64, 64, 3), 255, np.uint8))
+
+
+def from_the_middle() -> np.ndarray:
+    """(SIZE, SIZE) distance of each pixel from the ball's middle in its outline's radii."""
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    # A sphere's outline is where the line of sight touches it.
+    radius = SIZE / 2 / np.tan(0.5) * np.tan(np.arcsin(0.2))
+    return np.hypot(x, y) / radius
+
+
+def test_the_outline_of_hair_is_soft_and_that_of_skin_is_hard() -> None:
+    away = from_the_middle()
+    hair, skin = pictures(ball("hair")), pictures(ball("skin"))
+    assert (skin[away < 0.98] == 255).all()
+    assert (hair[away < 0.8] == 255).all()
+    rings = [hair[(away > r) & (away < r + 0.02)].mean() for r in (0.9, 0.93, 0.96)]
+    assert rings[0] > rings[1] > rings[2]  # it fades to the wall behind
+    assert rings[0] - rings[2] > 40
+
+
+def test_the_soft_outline_is_that_of_the_slow_twin() -> None:
+    mesh, inside = ball("hair"), from_the_middle() < 0.985
+    with open_renderer("reference", PLAIN) as reference:
+        twin = reference.draw(mesh, VIEW).rgba[..., :3].astype(int)
+    assert np.abs(pictures(mesh) - twin)[inside].max() <= 3

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pytest
 
 from render.environment import Environment
-from render.materials import MATERIALS, SHADER_KINDS
+from render.materials import BAKED, MATERIALS, SHADER_KINDS
 from render.projection_matrix import clip_from_world
 from render.relief import relief_map, slope_scale
 from render.renderer import RenderOptions, open_renderer
@@ -192,7 +192,8 @@ def browser_pixels(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, A
             vertex, fragment = mesh_program(kind, shadow=shadow, basis=basis).texts(WEBGL2)
             scenes.append({"vertex": vertex, "fragment": fragment})
     baked = mesh_program("baked", shadow=False, basis=True)
-    scenes += [mesh_scene(mesh, baked, {}) for mesh in FLAT.values()]
+    plain = {"eye": VIEW.world_from_eye.xyz, "material": BAKED.uniforms()["material"]}
+    scenes += [mesh_scene(mesh, baked, plain) for mesh in FLAT.values()]
     skin = mesh_program("skin", shadow=False, basis=True)
     scenes.append(mesh_scene(DOME, skin, lit_uniforms(DOME, OPTIONS.environment)))
     folder = tmp_path_factory.mktemp("webgl")

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sparse
 import torch
-from scipy.spatial import KDTree
 
+from avatar.enrolment.texel_filling import filled_texels
 from avatar.node_grid import node_count, node_shares
 from avatar.unwrapping import TexelTable, texel_weight
 
@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float64]
 LEAST_SEEN = 0.003
 """Average visibility below which a texel does not take part."""
 FILLED_BELOW = 0.01
-"""And below which it takes mean and planes from its nearest neighbour that is seen more."""
+"""And below which it takes mean and planes from those around it that are seen more."""
 ALL_PERSON, MOSTLY_PERSON = 0.97, 0.9
 PLANE_RIDGE, NODE_RIDGE = 1e-3, 1e-4
 CHUNK = 4096
@@ -210,16 +210,16 @@ def _gram(shares: sparse.csr_array, planes: Float32) -> Array:
 def _fill(
     table: TexelTable, visible: npt.NDArray[np.floating], mean: Float32, planes: Float32
 ) -> None:
-    """Texels that were hardly ever seen look like the nearest ones of their region that were."""
-    place = np.stack([table.rows, table.columns], axis=1)
+    """Texels that were hardly ever seen look like those of their region that were."""
+    both = np.concatenate([mean[:, None], planes], axis=1).reshape(len(mean), -1)
     for region in np.unique(table.regions):
         here = np.flatnonzero(table.regions == region)
-        known, unknown = here[visible[here] > FILLED_BELOW], here[visible[here] <= FILLED_BELOW]
-        if not len(known):
-            mean[unknown], planes[unknown] = UNSEEN, 0.0
-        elif len(unknown):
-            _, nearest = KDTree(place[known]).query(place[unknown])
-            mean[unknown], planes[unknown] = mean[known[nearest]], planes[known[nearest]]
+        known = visible[here] > FILLED_BELOW
+        if known.any():
+            filled = filled_texels(table.at(here), both[here], known).reshape(len(here), -1, 3)
+            mean[here], planes[here] = filled[:, 0], filled[:, 1:]
+        else:
+            mean[here], planes[here] = UNSEEN, 0.0
 
 
 UNSEEN = (60.0, 30.0, 30.0)
