@@ -7,6 +7,7 @@ Thomas 2006, section 10.3.3), so a number's step is inverse to the root of its w
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ FINE = 1 << 14
 """Integers a unit."""
 LARGEST = 1 << 24
 """Integers beyond are held at it."""
-GROUPS = ("face", "appearance", "left", "right")
+GROUPS = ("face", "left", "right", "appearance")
+"""In the order of a packet: what the appearance is beyond needs the face."""
+FORMAT = 2
+"""Of the packets; both ends must have the same."""
 FINEST = 0.125
 """Step at quality 0 of a number whose unit costs one squared code value, in units."""
 POSE, GAZE = 7, 4
@@ -112,7 +116,7 @@ class CodeNumbers:
         )
         each = [(1, float(weight), 8.0, 1.0) for weight in appearance]
         bands = (*range(0, self.appearance, 64), self.appearance)
-        groups = [face, group_of("appearance", each, 0.3, bands)]
+        appearances = group_of("appearance", each, 0.3, bands)
         hand = [
             (4, HAND_MM2 * (0.1 * HAND_REACH_MM) ** 2, 0.6, 10.0),
             (3, HAND_MM2 * 10.0**2, 0.4, 20.0),
@@ -120,10 +124,16 @@ class CodeNumbers:
             (1, 64.0, 0.125, 1.0),
             (SHAPE, HAND_MM2 * 10.0**2, 0.2, 4.0),
         ]
-        groups += [group_of(side, hand, 0.1, (0, POSE, HAND, HAND + SHAPE)) for side in SIDES]
-        self.groups = {group.name: group for group in groups}
-        layout = b"".join(group.step.astype("<i8").tobytes() for group in groups)
-        self.check = zlib.crc32(avatar.id.encode() + layout)
+        hands = [group_of(side, hand, 0.1, (0, POSE, HAND, HAND + SHAPE)) for side in SIDES]
+        self.groups = {group.name: group for group in (face, *hands, appearances)}
+        ends = np.cumsum([0, *(len(self.groups[name].step) for name in GROUPS)]).tolist()
+        self.spans = {name: slice(ends[k], ends[k + 1]) for k, name in enumerate(GROUPS)}
+        """Where each group is in a row of all numbers."""
+        self.size: int = ends[-1]
+        self._face_scale = _scale((4, TURN), (3, PLACE), (GAZE, ANGLE), (self.geometry, 1.0))
+        self._hand_scale = _scale((4, TURN), (3, PLACE), (20, ANGLE), (1, 1.0), (SHAPE, PLACE))
+        layout = b"".join(self.groups[name].step.astype("<i8").tobytes() for name in GROUPS)
+        self.check = zlib.crc32(bytes([FORMAT]) + avatar.id.encode() + layout)
         """What both ends must have in common."""
 
     def face(self, code: AvatarCode) -> Int64 | None:
@@ -131,19 +141,23 @@ class CodeNumbers:
         pose = code.world_from_head
         if pose is None:
             return None
-        angles = gaze_angles(code.gaze).ravel() / ANGLE
-        return integers(np.concatenate([_pose_units(pose), angles, code.geometry]))
+        row = np.empty(len(self._face_scale))
+        row[:4], row[4:POSE] = pose.wxyz, pose.xyz
+        row[POSE : POSE + GAZE] = gaze_angles(code.gaze).ravel()
+        row[POSE + GAZE :] = code.geometry
+        return _whole(row * self._face_scale)
 
     def face_of(self, numbers: Int64) -> tuple[Rigid, Float32, Float32]:
         """`world_from_head`, gaze (2, 3), geometry (P,)."""
-        units = numbers / FINE
-        angles = np.clip(units[POSE : POSE + GAZE] * ANGLE, -1.5, 1.5)
+        row = numbers / self._face_scale
+        angles = np.minimum(np.maximum(row[POSE : POSE + GAZE], -1.5), 1.5)
         gaze = gaze_from_angles(angles.reshape(2, 2))
-        return _pose_of(units[:POSE]), gaze, units[POSE + GAZE :].astype(np.float32)
+        return _pose_of(row), gaze, row[POSE + GAZE :].astype(np.float32)
 
     def told(self, code: AvatarCode, face: Int64) -> Int64:
         """(A,): what the appearance has beyond that which the receiver, who has `face`, expects."""
-        return integers(code.appearance - self._expected(face))
+        pose, gaze, geometry = self.face_of(face)
+        return integers(code.appearance - self.avatar.expected(pose, geometry, gaze))
 
     def unexpected(self, code: AvatarCode) -> Int64:
         """(A,): size of what the appearance has beyond that which the code's own face tells."""
@@ -153,41 +167,30 @@ class CodeNumbers:
         expected = self.avatar.expected(pose, code.geometry, code.gaze)
         return np.abs(integers(code.appearance - expected))
 
-    def appearance_of(self, told: Int64 | None, face: Int64) -> Float32:
-        """The inverse of `told`; None: as expected."""
-        expected = self._expected(face)
-        return expected if told is None else expected + (told / FINE).astype(np.float32)
-
     def hand(self, hand: HandPose) -> Int64:
         """(7 + 20 + 1 + 30,)."""
-        shape = HandShape.of(hand.joints, hand.side)
-        sizes = np.concatenate([shape.bases.ravel(), shape.bones.ravel()]) / PLACE
-        units = [
-            _pose_units(hand.world_from_wrist), hand.angles.ravel() / ANGLE, [hand.confidence],
-            sizes,
-        ]  # fmt: skip
-        return integers(np.concatenate(units))
+        shape, pose = HandShape.of(hand.joints, hand.side), hand.world_from_wrist
+        row = np.empty(len(self._hand_scale))
+        row[:4], row[4:POSE] = pose.wxyz, pose.xyz
+        row[POSE : HAND - 1], row[HAND - 1] = hand.angles.ravel(), hand.confidence
+        row[HAND : HAND + 15], row[HAND + 15 :] = shape.bases.ravel(), shape.bones.ravel()
+        return _whole(row * self._hand_scale)
 
     def hand_of(self, side: str, numbers: Int64) -> HandPose:
         """The joints come from the angles: what a finger does sideways after its base is lost."""
-        units = numbers / FINE
-        pose = _pose_of(units[:POSE])
-        angles = (units[POSE : HAND - 1] * ANGLE).reshape(5, 4)
-        sizes = units[HAND:] * PLACE
+        row = numbers / self._hand_scale
+        pose = _pose_of(row)
+        angles, sizes = row[POSE : HAND - 1].reshape(5, 4), row[HAND:]
         bones = np.maximum(sizes[15:].reshape(5, 3), 1e-3)
         shape = HandShape(side, np.ascontiguousarray(sizes[:15].reshape(5, 3)), bones)
-        confidence = float(np.clip(units[HAND - 1], 0.0, 1.0))
+        confidence = min(max(float(row[HAND - 1]), 0.0), 1.0)
         joints = joints_from_angles(angles, shape, pose)
         return HandPose(side, joints, pose, angles.astype(np.float32), confidence)
-
-    def _expected(self, face: Int64) -> Float32:
-        pose, gaze, geometry = self.face_of(face)
-        return self.avatar.expected(pose, geometry, gaze)
 
 
 def integers(units: npt.NDArray[np.floating]) -> Int64:
     """To whole FINE parts."""
-    return np.clip(np.rint(units * FINE), -LARGEST, LARGEST).astype(np.int64)
+    return _whole(units * np.float64(FINE))
 
 
 def turned_like(numbers: Int64, before: Int64) -> Int64:
@@ -198,13 +201,18 @@ def turned_like(numbers: Int64, before: Int64) -> Int64:
     return numbers
 
 
-def _pose_units(pose: Rigid) -> npt.NDArray[np.float64]:
-    return np.concatenate([pose.wxyz / TURN, pose.xyz / PLACE])
+def _whole(parts: npt.NDArray[np.float64]) -> Int64:
+    return np.minimum(np.maximum(np.rint(parts), -LARGEST), LARGEST).astype(np.int64)
 
 
-def _pose_of(units: npt.NDArray[np.float64]) -> Rigid:
-    wxyz = units[:4] * TURN
-    length = float(np.linalg.norm(wxyz))
+def _scale(*parts: tuple[int, float]) -> npt.NDArray[np.float64]:
+    """Integers a metre, radian, ...: (count, size of a unit) each."""
+    return np.repeat([FINE / unit for _, unit in parts], [count for count, _ in parts])
+
+
+def _pose_of(row: npt.NDArray[np.float64]) -> Rigid:
+    wxyz = row[:4]
+    length = math.sqrt(float(wxyz @ wxyz))
     if length < 0.01:  # hostile or lost: no rotation can be meant
         wxyz, length = np.array([1.0, 0.0, 0.0, 0.0]), 1.0
-    return Rigid(wxyz / length, units[4:7] * PLACE)
+    return Rigid(wxyz / length, row[4:POSE].copy())

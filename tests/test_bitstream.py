@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamError, BitstreamOptions
-from avatar.code_numbers import CodeNumbers
+from avatar.code_numbers import GROUPS, CodeNumbers
+from avatar.code_numbers import LARGEST as LIMIT
 from avatar.codec import Avatar
 from avatar.eye_balls import gaze_from_angles
 from avatar.hand_rig import HandRig
-from avatar.packet_format import PERIODS, TURNS, PacketFormat
+from avatar.packet_format import (
+    ABSENT,
+    PERIODS,
+    PREDICTED,
+    QUALITIES,
+    TURNS,
+    Layout,
+    PacketFormat,
+)
+from avatar.quantiser import Quantised, quantise
 from avatar.range_coder import RangeCoderError, RangeDecoder, RangeEncoder
+from avatar.slow_quantiser import slow_quantise
 from avatar.slow_range_coder import SlowRangeDecoder, SlowRangeEncoder
 from avatar.symbol_tables import (
     CLASSES,
@@ -38,6 +50,7 @@ from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 
 Float32 = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
 FPS, GEOMETRY, APPEARANCE = 30, 24, 160
 
 
@@ -55,9 +68,15 @@ class Person:
         return np.tile(geometry, 7)[:APPEARANCE] * np.float32(0.3)
 
 
+@cache
+def resting_hand(side: str) -> Float32:
+    """(21, 3)."""
+    return HandRig.open().rest_joints(side)
+
+
 def hand_at(side: str, t: float, rng: np.random.Generator) -> HandPose:
     """A hand that moves and bends its fingers."""
-    rest = HandRig.open().rest_joints(side)
+    rest = resting_hand(side)
     angles = joint_angles(rest, side) + np.float32(0.3 * np.sin(3 * t)) * np.float32(0.5)
     pose = Rigid.from_rotvec([0.4 * np.sin(t), 0.3, 0.2], [0.2, -0.1 + 0.05 * np.sin(2 * t), -0.5])
     joints = joints_from_angles(angles, HandShape.of(rest, side), pose)
@@ -182,6 +201,44 @@ def test_tables_are_exact_and_as_wide_as_they_say() -> None:
     assert sum(presence_table(8).probabilities) == Fraction(1)
 
 
+# -- the quantiser --------------------------------------------------------------------------------
+
+
+def require_twin(
+    layout: Layout, steps: Numbers, kinds: Numbers, wanted: Numbers, last: Numbers
+) -> Quantised:
+    """As `quantise`, which has to give what its slow twin gives."""
+    fast = quantise(layout, steps, kinds, wanted, last)
+    slow = slow_quantise(layout, *(x.tolist() for x in (steps, kinds, wanted, last)))
+    got = (fast.keeps, fast.offsets, fast.kinds.tolist(), fast.levels.tolist())
+    assert (*got, fast.values.tolist()) == slow
+    return fast
+
+
+def test_quantiser_gives_what_its_slow_twin_gives() -> None:
+    rng, form = np.random.default_rng(7), PacketFormat(CodeNumbers(Person()))
+    for _ in range(60):
+        presences = tuple(int(p) for p in rng.integers(0, 3, len(GROUPS)))
+        if not any(presences):
+            continue
+        quality, turn = int(rng.integers(QUALITIES)), int(rng.integers(TURNS))
+        layout = form.layout(presences, turn, PERIODS[int(rng.integers(len(PERIODS)))])
+        steps, kinds = form.steps(quality)[layout.order], form.kinds(quality)[layout.kind_index]
+        count, reach = len(layout.order), 10.0 ** rng.uniform(0, 8)
+        last = np.rint(rng.normal(size=count) * reach).astype(np.int64).clip(-LIMIT, LIMIT)
+        moved = np.rint(rng.normal(size=count) * steps * 10.0 ** rng.uniform(-2, 3))
+        # Halfway between levels, where rounding tells, and at the very ends of what is held.
+        ties = last + steps * rng.integers(-20, 20, count) * 5 // 8
+        wanted = np.where(rng.random(count) < 0.3, ties, last + moved).astype(np.int64)
+        require_twin(layout, steps, kinds, wanted.clip(-LIMIT, LIMIT), last)
+
+
+def test_quantiser_and_twin_agree_on_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avatar.bitstream.quantise", require_twin)
+    shown, _, _ = sent(speech(40, hands=True), 24.0)
+    assert shown[-1] is not None
+
+
 # -- what arrives ---------------------------------------------------------------------------------
 
 
@@ -231,8 +288,7 @@ def test_both_ends_agree_bit_by_bit() -> None:
         packet = encoder.encode(code)
         if packet is not None:
             decoder.decode(packet)
-            for name, values in encoder._state.values.items():
-                assert (decoder._state.values[name] == values).all()
+            assert (decoder._state.row == encoder._state.row).all()
 
 
 def test_what_is_not_seen_is_absent() -> None:
@@ -358,8 +414,9 @@ def test_late_and_repeated_packets_change_nothing() -> None:
         decoder.decode(packet)
     assert decoder.decode(packets[9]) is None
     assert decoder.decode(packets[4]) is None
-    kept = {name: values.copy() for name, values in decoder._state.values.items()}
-    assert all((kept[name] == values).all() for name, values in decoder._state.values.items())
+    kept = decoder._state.row.copy()
+    assert decoder.decode(packets[7]) is None
+    assert (kept == decoder._state.row).all()
     assert decoder.decode(packets[10]) is not None
     assert decoder.healing == 0.0
 
@@ -384,15 +441,17 @@ def test_a_pause_or_a_clock_set_back_begins_anew() -> None:
 
 
 def test_every_number_is_refreshed_once_a_period() -> None:
-    form = PacketFormat(CodeNumbers(Person()))
+    numbers = CodeNumbers(Person())
+    form, first_number = PacketFormat(numbers), numbers.spans["appearance"].start
     for period in PERIODS:
         assert TURNS % period == 0
         for first in (0, 7, TURNS - 2):
             times = np.zeros(APPEARANCE, int)
             for turn in range(first, first + period):
-                layout = form.layout("appearance", False, turn % TURNS, period)
-                assert sorted(layout.order) == list(range(APPEARANCE))
-                times[layout.whole] += 1
+                presences = tuple(PREDICTED if n == "appearance" else ABSENT for n in GROUPS)
+                layout = form.layout(presences, turn % TURNS, period)
+                assert sorted(layout.order - first_number) == list(range(APPEARANCE))
+                times[layout.whole - first_number] += 1
             assert (times == 1).all()
 
 
