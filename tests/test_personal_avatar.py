@@ -288,6 +288,18 @@ def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) 
             got = driving.appearance(face.world_from_head, some, face.gaze)
             wanted = expected_slow(model, face.world_from_head, some, face.gaze)
             assert got.dtype == np.float32
-            # At a remembered moment the squared distance is a difference of float32 numbers near 50;
+            # At a remembered moment the squared distance is a difference of float32s near 50;
             # its root, which should be 0, is then up to 3e-3.
             assert np.abs(got - wanted).max() < 5e-3
+
+
+def test_pairs_of_moments_tell_flicker(clip: Clip, model: PersonalModel) -> None:
+    rows = (TRAINED, TRAINED + 1, TRAINED + 20)
+    moments = [(f, clip.states[k]) for k, f in enumerate(clip.frames()) if k in rows]
+    figures = evaluate_likeness(avatar_of(model, fade=False), moments, True).figures
+    assert figures.frames == 3
+    assert 0.5 < figures.flicker < 20.0
+    assert "flicker" in figures.line()
+    assert "FLIP" not in figures.line()
+    alone = evaluate_likeness(avatar_of(model, fade=False), moments[1:], True).figures
+    assert np.isnan(alone.flicker)
