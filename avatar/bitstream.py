@@ -50,8 +50,6 @@ LONGEST_PAUSE_NS = 20_000_000_000
 LEAST_ENCODED_KBIT_S = 8.0
 """Below, what a picture told does not fit beside the face: such codes go as driven ones. At this
 rate both looked equally well on three talking people, at half of it driven by 1 dB and more."""
-TOO_LARGE = 1.6
-"""Times its wanted size, at which a packet is made again."""
 MS = 1_000_000
 APPEARANCE = GROUPS.index("appearance")
 LAST_KEEP = len(KEEPS) - 1
@@ -125,19 +123,21 @@ class BitstreamEncoder:
         last = self._last_t_ns
         if last is not None and not 0 < code.t_ns - last <= LONGEST_PAUSE_NS:
             self._key = True
-        wanted = self._rate.wanted_bits(code.t_ns)
-        if wanted is None and not self._key:
+        budget = None if self._key else self._rate.budget(code.t_ns)
+        if budget is None and not self._key:
             return None
-        wanted = 8.0 if wanted is None else wanted
-        key, turn = self._key, (self._turn + 1) % TURNS
+        turn = (self._turn + 1) % TURNS
         self._choose_period(code.t_ns)
-        row, presences = self._wanted(code, key)
+        row, presences = self._wanted(code, self._key)
         shows = self._shows(code)
         packet = self._packet(code, row, presences, shows, turn)
-        if not key and 8 * len(packet.data) > TOO_LARGE * wanted:
-            self._rate.coarser(8 * len(packet.data), wanted)
+        if budget is not None and 8 * len(packet.data) > budget.tolerated:
+            self._rate.coarser(8 * len(packet.data), budget)
             packet = self._packet(code, row, presences, shows, turn)
-        self._rate.sent(code.t_ns, 8 * len(packet.data), wanted, key)
+            if 8 * len(packet.data) > budget.most:
+                self._rate.coarser(8 * len(packet.data), budget)
+                return None
+        self._rate.sent(code.t_ns, 8 * len(packet.data), budget)
         self._state.row, self._state.presences = packet.row, packet.presences
         self._turn, self._last_t_ns, self._key = turn, code.t_ns, False
         return packet.data

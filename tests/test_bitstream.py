@@ -250,6 +250,37 @@ def test_the_chosen_rate_is_kept(kbit_s: float) -> None:
         assert used > 0.8 * kbit_s
 
 
+@pytest.mark.parametrize("kbit_s", [2.0, 5.0, 8.0, 12.0, 32.0])
+@pytest.mark.parametrize("wild", [False, True])
+def test_the_chosen_rate_is_a_ceiling_after_the_first_second(kbit_s: float, wild: bool) -> None:
+    """Over every 2 s, also when a calm person begins to grimace and to gesture."""
+    codes = speech(270, hands=wild)
+    if wild:
+        calm = [replace(codes[0], t_ns=code.t_ns) for code in codes[:120]]
+        codes = calm + codes[120:]
+    encoder = BitstreamEncoder(Person(), BitstreamOptions(kbit_s))
+    sizes = np.array([len(encoder.encode(code) or b"") for code in codes])
+    total = np.concatenate([[0], np.cumsum(8e-3 * sizes[FPS:])])
+    assert total[-1] <= (len(codes) / FPS - 1.0) * kbit_s
+    if wild and kbit_s == 2.0:  # one packet with two hands is half a second's worth
+        assert (sizes[FPS:] > 0).mean() > 0.06
+    else:
+        window = 2 * FPS
+        assert (total[window:] - total[:-window]).max() <= 2.0 * kbit_s
+        assert (sizes[FPS:] > 0).mean() > (0.25 if kbit_s < 8.0 else 0.9)
+
+
+def test_a_requested_key_packet_is_paid_back() -> None:
+    encoder = BitstreamEncoder(Person(), BitstreamOptions(12.0))
+    sizes = []
+    for k, code in enumerate(speech(270)):
+        if k == 60:
+            encoder.request_key()
+        sizes.append(len(encoder.encode(code) or b""))
+    assert sizes[60] > 1.5 * np.median(sizes)
+    assert 8e-3 * sum(sizes[30:]) <= 12.0 * 240 / FPS
+
+
 def test_more_bits_mean_less_error() -> None:
     codes, errors = speech(240), []
     for kbit_s in (9.0, 16.0, 32.0):
