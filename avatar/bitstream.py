@@ -4,6 +4,8 @@ encoder = BitstreamEncoder(avatar, BitstreamOptions(kbit_s=24.0))
 decoder = BitstreamDecoder(avatar)
 packet = encoder.encode(code)            # bytes, or None: this moment is left out
 seen = decoder.decode(packet)            # an AvatarCode, or None while too little is known
+seen = decoder.concealed(t_ns)           # at a moment that no packet came for
+seen = decoder.at(t_ns)                  # at any moment, for one who plays a packet late
 
 Each packet is read by itself; only what it predicts from may be missing. Every number is sent
 without prediction once in `heal_s`, so that whatever was lost is whole again then.
@@ -11,13 +13,13 @@ without prediction once in `heal_s`, so that whatever was lost is whole again th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from avatar.code_numbers import FINE, GROUPS, CodedAvatar, CodeNumbers, turned_like
-from avatar.eye_balls import STRAIGHT
+from avatar.code_numbers import GROUPS, CodedAvatar, CodeNumbers, turned_like
+from avatar.concealment import Concealment, Moment
 from avatar.level_coding import read_levels, write_levels
 from avatar.packet_format import (
     ABSENT,
@@ -263,7 +265,10 @@ class BitstreamDecoder:
         self._turn, self._time_ms = None, None
         self._stale = np.ones(len(self._state.row), bool)
         self._known = np.zeros(len(self._state.row), bool)
-        self._last: AvatarCode | None = None
+        self._concealment = Concealment(self._state.numbers)
+        self._speed = np.zeros_like(self._state.row)
+        self._before: Moment | None = None
+        self._newest: Moment | None = None
 
     @property
     def healing(self) -> float:
@@ -277,8 +282,23 @@ class BitstreamDecoder:
         return float(np.concatenate(marks).mean()) if marks else 0.0
 
     def concealed(self, t_ns: int) -> AvatarCode | None:
-        """What to show at a moment whose packet is missing: the last that is known."""
-        return None if self._last is None else replace(self._last, t_ns=t_ns)
+        """What to show at a moment from the newest packet on whose own is missing: how heads and
+        hands have likely gone on. None before the first."""
+        newest = self._newest
+        if newest is None:
+            return None
+        passed_ms = (t_ns - newest.t_ms * MS) // MS
+        row = self._concealment.carried(newest.row, newest.speed, passed_ms)
+        return self._state.numbers.code_of(row, newest.known, t_ns, newest.origin)
+
+    def at(self, t_ns: int) -> AvatarCode | None:
+        """What to show at any moment, for one who plays one packet late: interpolated between the
+        last two, and `concealed` after them. None before the first."""
+        before, newest = self._before, self._newest
+        if newest is None or before is None or t_ns >= newest.t_ms * MS:
+            return self.concealed(t_ns)
+        row = self._concealment.between(before, newest, t_ns // MS)
+        return self._state.numbers.code_of(row, before.known, t_ns, before.origin)
 
     def decode(self, packet: bytes) -> AvatarCode | None:
         """The code; None for a packet that is late or a copy, and after joining without a key
@@ -321,25 +341,41 @@ class BitstreamDecoder:
         origin = ORIGINS[coder.decode_one(even_table(len(ORIGINS)))]
         presences = tuple(coder.decode_one(table) for table in state.presence_tables)
         layout = form.layout(presences, turn, period)
-        after = np.zeros_like(state.row)
+        passed_ms = 0 if self._time_ms is None else time_ms - self._time_ms
+        base = state.row
+        if gap != 1:  # what the sender had before this packet is only guessed
+            base = self._concealment.carried(
+                base, self._speed, passed_ms * (gap - 1) // max(gap, 1)
+            )
+            self._stale[:] = True
+        after = np.zeros_like(base)
         if any(presences):
-            after[layout.order] = self._numbers(coder, layout, quality)
+            after[layout.order] = self._numbers(coder, layout, quality, base)
         self._turn, self._time_ms = turn, time_ms
         state.row, state.presences = after, presences
-        if gap != 1:
-            self._stale[:] = True
+        jumped = layout.whole[self._stale[layout.whole]]
+        self._speed = self._concealment.speed(base, after, passed_ms // max(gap, 1), jumped)
         self._stale[layout.whole], self._known[layout.whole] = False, True
         if len(layout.absent):
             self._stale[layout.absent], self._known[layout.absent] = True, False
             if presences[APPEARANCE] == ABSENT:  # then it is as expected: exactly known
                 self._stale[state.numbers.spans["appearance"]] = False
-        code = self._code(time_ms * MS, origin)
-        self._last = code if code is not None else self._last
-        return code
+        known = tuple(
+            presence != ABSENT and (name == "appearance" or bool(self._known[span].all()))
+            for (name, span), presence in zip(state.numbers.spans.items(), presences, strict=True)
+        )
+        if presences[0] != ABSENT and not known[0]:
+            return None
+        if self._newest is not None and self._newest.t_ms < time_ms:
+            self._before = self._newest
+        else:
+            self._before = None
+        self._newest = Moment(time_ms, after, self._speed, known, origin)
+        return state.numbers.code_of(after, known, time_ms * MS, origin)
 
-    def _numbers(self, coder: RangeDecoder, layout: Layout, quality: int) -> Int64:
-        """(N,) in the order of coding."""
-        state, form = self._state, self._state.format
+    def _numbers(self, coder: RangeDecoder, layout: Layout, quality: int, base: Int64) -> Int64:
+        """(N,) in the order of coding, predicted from `base`."""
+        form = self._state.format
         near, last = MIDDLE, LAST_KEEP
         shifts: list[int] = []
         keeps: list[int] = []
@@ -352,26 +388,5 @@ class BitstreamDecoder:
             keeps.append(0 if fresh else KEEPS[last])
         kinds = form.kinds(quality).take(layout.kind_index)
         levels = read_levels(coder, held_class(kinds + np.array(shifts).take(layout.band_of)))
-        guess = (state.row.take(layout.order) * np.array(keeps).take(layout.band_of)) >> 3
+        guess = (base.take(layout.order) * np.array(keeps).take(layout.band_of)) >> 3
         return reconstructed(guess, levels, form.steps(quality).take(layout.order))
-
-    def _code(self, t_ns: int, origin: str) -> AvatarCode | None:
-        state, numbers = self._state, self._state.numbers
-        pose, gaze = None, STRAIGHT
-        geometry = np.zeros(numbers.geometry, np.float32)
-        appearance = np.zeros(numbers.appearance, np.float32)
-        seen = dict(zip(GROUPS, state.presences, strict=True))
-        if seen["face"] != ABSENT:
-            if not self._known[numbers.spans["face"]].all():
-                return None
-            pose, gaze, geometry = numbers.face_of(state.row[numbers.spans["face"]])
-            appearance = numbers.avatar.expected(pose, geometry, gaze)
-            if seen["appearance"] != ABSENT:
-                told = state.row[numbers.spans["appearance"]].astype(np.float32)
-                appearance = np.add(appearance, told / np.float32(FINE), dtype=np.float32)
-        hands = tuple(
-            numbers.hand_of(side, state.row[numbers.spans[side]])
-            for side in SIDES
-            if seen[side] != ABSENT and self._known[numbers.spans[side]].all()
-        )
-        return AvatarCode(t_ns, numbers.avatar.id, geometry, appearance, gaze, pose, hands, origin)

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from avatar.eye_balls import gaze_angles, gaze_from_angles
+from avatar.eye_balls import STRAIGHT, gaze_angles, gaze_from_angles
 from streams.avatar_code import AvatarCode
 from streams.hand_skeleton import HandShape, joints_from_angles
 from streams.rigid import Rigid
@@ -166,6 +166,21 @@ class CodeNumbers:
             return np.zeros(self.appearance, np.int64)
         expected = self.avatar.expected(pose, code.geometry, code.gaze)
         return np.abs(integers(code.appearance - expected))
+
+    def code_of(self, row: Int64, shown: tuple[bool, ...], t_ns: int, origin: str) -> AvatarCode:
+        """Of a row of all numbers; `shown` tells which of GROUPS are in it."""
+        seen = dict(zip(GROUPS, shown, strict=True))
+        pose, gaze = None, STRAIGHT
+        geometry = np.zeros(self.geometry, np.float32)
+        appearance = np.zeros(self.appearance, np.float32)
+        if seen["face"]:
+            pose, gaze, geometry = self.face_of(row[self.spans["face"]])
+            appearance = self.avatar.expected(pose, geometry, gaze)
+            if seen["appearance"]:
+                told = row[self.spans["appearance"]].astype(np.float32)
+                appearance = np.add(appearance, told / np.float32(FINE), dtype=np.float32)
+        hands = tuple(self.hand_of(side, row[self.spans[side]]) for side in SIDES if seen[side])
+        return AvatarCode(t_ns, self.avatar.id, geometry, appearance, gaze, pose, hands, origin)
 
     def hand(self, hand: HandPose) -> Int64:
         """(7 + 20 + 1 + 30,)."""

@@ -18,7 +18,7 @@ SETTLED_IN = 4.0
 """Packets in which a debt is paid back."""
 SHARE = 0.95
 """Of the rate that is aimed at. Over T seconds at most SHARE * T + SAVED_S + OWED_S seconds' worth
-is sent, so that from 2 s on the rate is a ceiling."""
+is sent, so that over 3 s and more the rate is a ceiling."""
 KEY_SHARE = 0.25
 """Of the rate by which key packets, which no ceiling holds, are paid back afterwards."""
 FIRST_QUALITY, FIRST_FALL, FIRST_BIT_S = 12.0, 5.5, 12_000.0

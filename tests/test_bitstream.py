@@ -253,7 +253,7 @@ def test_the_chosen_rate_is_kept(kbit_s: float) -> None:
 @pytest.mark.parametrize("kbit_s", [2.0, 5.0, 8.0, 12.0, 32.0])
 @pytest.mark.parametrize("wild", [False, True])
 def test_the_chosen_rate_is_a_ceiling_after_the_first_second(kbit_s: float, wild: bool) -> None:
-    """Over every 2 s, also when a calm person begins to grimace and to gesture."""
+    """Over every 3 s, also when a calm person begins to grimace and to gesture."""
     codes = speech(270, hands=wild)
     if wild:
         calm = [replace(codes[0], t_ns=code.t_ns) for code in codes[:120]]
@@ -265,9 +265,9 @@ def test_the_chosen_rate_is_a_ceiling_after_the_first_second(kbit_s: float, wild
     if wild and kbit_s == 2.0:  # one packet with two hands is half a second's worth
         assert (sizes[FPS:] > 0).mean() > 0.06
     else:
-        window = 2 * FPS
-        assert (total[window:] - total[:-window]).max() <= 2.0 * kbit_s
-        assert (sizes[FPS:] > 0).mean() > (0.25 if kbit_s < 8.0 else 0.9)
+        window = 3 * FPS
+        assert (total[window:] - total[:-window]).max() <= 3.0 * kbit_s
+        assert (sizes[FPS:] > 0).mean() > (0.2 if kbit_s < 8.0 else 0.8)
 
 
 def test_a_requested_key_packet_is_paid_back() -> None:
@@ -392,7 +392,7 @@ def test_a_loss_is_healed_within_half_a_second(burst: int, at: int) -> None:
     codes = speech(120)
     whole, _, _ = sent(codes, 24.0)
     shown, _, decoder = sent(codes, 24.0, lambda k: at <= k < at + burst)
-    for k in range(at, at + burst):  # the last picture stands still
+    for k in range(at, at + burst):
         assert shown[k] is not None
     healed = at + burst + FPS // 2
     assert decoder.healing == 0.0
@@ -484,6 +484,156 @@ def test_every_number_is_refreshed_once_a_period() -> None:
                 assert sorted(layout.order - first_number) == list(range(APPEARANCE))
                 times[layout.whole - first_number] += 1
             assert (times == 1).all()
+
+
+# -- between and after packets --------------------------------------------------------------------
+
+
+def head_error_mm(code: AvatarCode | None, wanted: AvatarCode) -> float:
+    assert code is not None
+    assert code.world_from_head is not None
+    assert wanted.world_from_head is not None
+    return 1e3 * float(np.linalg.norm(code.world_from_head.xyz - wanted.world_from_head.xyz))
+
+
+def moving(count: int) -> list[AvatarCode]:
+    """A head that goes to the right at 0.3 m/s while it turns at 1 rad/s, and hands with it."""
+    codes = []
+    for code in speech(count, hands=True):
+        t = (code.t_ns - 5_000_000_000) / 1e9
+        pose = Rigid.from_rotvec([0.0, 1.0 * t - 0.5, 0.0], [0.3 * t - 0.1, 0.0, -0.5])
+        codes.append(replace(code, world_from_head=pose))
+    return codes
+
+
+def decoded(codes: list[AvatarCode]) -> BitstreamDecoder:
+    """After all of them."""
+    encoder = BitstreamEncoder(Person(), BitstreamOptions(64.0))
+    decoder = BitstreamDecoder(Person())
+    for code in codes:
+        packet = encoder.encode(code)
+        assert packet is not None
+        assert decoder.decode(packet) is not None
+    return decoder
+
+
+def test_a_head_goes_on_while_packets_are_missing() -> None:
+    codes = moving(34)
+    decoder = decoded(codes[:31])
+    last = decoder.concealed(codes[30].t_ns)
+    for missed, share in ((1, 0.6), (3, 0.8)):
+        wanted = codes[30 + missed]
+        got = decoder.concealed(wanted.t_ns)
+        assert got is not None
+        assert got.t_ns == wanted.t_ns
+        assert head_error_mm(got, wanted) < share * head_error_mm(last, wanted)
+        assert got.world_from_head is not None
+        assert wanted.world_from_head is not None
+        assert last is not None
+        assert last.world_from_head is not None
+        turned = got.world_from_head.angle_to(wanted.world_from_head)
+        assert turned < share * last.world_from_head.angle_to(wanted.world_from_head)
+        assert len(got.hands) == 2
+
+
+def test_at_the_newest_packet_concealing_changes_nothing() -> None:
+    encoder, decoder = (
+        BitstreamEncoder(Person(), BitstreamOptions(24.0)),
+        BitstreamDecoder(Person()),
+    )
+    for code in speech(20, hands=True):
+        got = decoder.decode(encoder.encode(code) or b"")
+        assert got is not None
+        for same in (decoder.concealed(got.t_ns), decoder.at(got.t_ns)):
+            assert same is not None
+            assert (same.geometry == got.geometry).all()
+            assert (same.appearance == got.appearance).all()
+            assert head_error_mm(same, got) == 0.0
+            assert all(
+                (a.joints == b.joints).all() for a, b in zip(same.hands, got.hands, strict=True)
+            )
+
+
+def test_concealing_settles_and_is_the_same_every_time() -> None:
+    codes = moving(31)
+    one, other = decoded(codes), decoded(codes)
+    t_ns = codes[-1].t_ns
+    places = []
+    for ms in (0, 33, 100, 500, 1000, 1500, 60_000):
+        a, b = one.concealed(t_ns + ms * 10**6), other.concealed(t_ns + ms * 10**6)
+        assert a is not None
+        assert b is not None
+        assert a.world_from_head is not None
+        assert (a.appearance == b.appearance).all()
+        assert head_error_mm(a, b) == 0.0
+        places.append(a.world_from_head.xyz[0])
+        kept = np.linalg.norm(a.geometry) / np.linalg.norm(codes[-1].geometry)
+        assert 0.2 < kept < 1.05
+    moved_mm = 1e3 * np.diff(places)
+    assert moved_mm[0] > moved_mm[2] / 3 > 0.0  # fast at first
+    assert abs(moved_mm[-1]) == abs(moved_mm[-2]) == 0.0  # then at rest
+    assert 1e3 * (places[-1] - places[0]) < 15.0  # 0.3 m/s for 40 ms
+
+
+def test_who_plays_a_packet_late_sees_what_lies_between() -> None:
+    codes = moving(61)
+    decoder = decoded(codes[:31])
+    a, b = codes[29], codes[30]
+    for share in (0.0, 0.25, 0.5, 1.0):
+        t_ns = round(a.t_ns + share * (b.t_ns - a.t_ns))
+        got = decoder.at(t_ns)
+        assert got is not None
+        assert got.t_ns == t_ns
+        assert a.world_from_head is not None
+        assert b.world_from_head is not None
+        wanted = a.world_from_head.interpolate(b.world_from_head, share)
+        # A millisecond's way, because packets know whole ones.
+        assert head_error_mm(got, replace(b, world_from_head=wanted)) < 0.5
+        assert got.world_from_head is not None
+        assert got.world_from_head.angle_to(wanted) < 3e-3
+    early, after = decoder.at(a.t_ns - 10**9), decoder.at(b.t_ns + 10**7)
+    hidden = decoder.concealed(b.t_ns + 10**7)
+    assert head_error_mm(early, a) < 0.2
+    assert after is not None
+    assert hidden is not None
+    assert (after.appearance == hidden.appearance).all()
+    assert BitstreamDecoder(Person()).at(a.t_ns) is None
+
+
+def test_a_hand_that_comes_or_goes_is_not_dragged_between() -> None:
+    codes = moving(32)
+    for before, after in ((True, False), (False, True)):
+        ends = [
+            replace(code, hands=code.hands if shown else ())
+            for code, shown in zip(codes[30:], (before, after), strict=True)
+        ]
+        decoder = decoded(codes[:30] + ends)
+        got = decoder.at((ends[0].t_ns + ends[1].t_ns) // 2)
+        assert got is not None
+        assert [hand.side for hand in got.hands] == (["left", "right"] if before else [])
+        for hand, wanted in zip(got.hands, ends[0].hands, strict=False):
+            assert np.linalg.norm(hand.joints - wanted.joints, axis=1).max() < 4e-3
+
+
+def test_moments_left_out_at_few_bits_are_interpolated() -> None:
+    codes = moving(150)
+    for k, code in enumerate(codes):  # to and fro, twice a second
+        pose = Rigid.from_rotvec([0.0, 0.0, 0.0], [0.03 * np.sin(2 * np.pi * k / 15), 0.0, -0.5])
+        codes[k] = replace(code, world_from_head=pose, hands=())
+    encoder, decoder = BitstreamEncoder(Person(), BitstreamOptions(4.0)), BitstreamDecoder(Person())
+    waiting, stands, between, last = [], [], [], None
+    for code in codes:
+        packet = encoder.encode(code)
+        waiting.append(code)
+        got = None if packet is None else decoder.decode(packet)
+        last = got or last
+        if len(waiting) > 1 or got is None:
+            stands.append(head_error_mm(last, code))
+        if got is not None:
+            between += [head_error_mm(decoder.at(late.t_ns), late) for late in waiting]
+            waiting = []
+    assert len(stands) > 50
+    assert np.mean(between) < 0.5 * np.mean(stands)
 
 
 # -- what cannot be -------------------------------------------------------------------------------
