@@ -11,14 +11,16 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from avatar.eye_balls import STRAIGHT, gaze_angles, gaze_from_angles
+from avatar.hand_rig import HandRig
 from streams.avatar_code import AvatarCode
-from streams.hand_skeleton import HandShape, joints_from_angles
+from streams.hand_skeleton import HandShape, bone_angles, joints_from_angles
 from streams.rigid import Rigid
 from streams.tracked_state import SIDES, HandPose
 
@@ -37,7 +39,8 @@ FORMAT = 2
 FINEST = 0.125
 """Step at quality 0 of a number whose unit costs one squared code value, in units."""
 POSE, GAZE = 7, 4
-HAND = POSE + 20 + 1
+ANGLES, SIDEWAYS = 20, 10
+HAND = POSE + ANGLES + SIDEWAYS + 1
 SHAPE = 30
 FACE_PLACE_MM2, HAND_PLACE_MM2 = (60.0, 60.0, 12.0), (60.0, 60.0, 20.0)
 """Squared code values that a square millimetre of a misplaced face or hand costs along x, y, z.
@@ -125,9 +128,10 @@ class CodeNumbers:
         hand = [
             (4, HAND_TURN, 0.6, 10.0),
             *((1, 10.0**2 * weight, 0.4, 20.0) for weight in HAND_PLACE_MM2),
-            (20, FINGER_TURN, 0.8, 5.0),
+            (ANGLES, FINGER_TURN, 0.8, 5.0),
+            (SIDEWAYS, FINGER_TURN, 0.8, 2.0),
             (1, 64.0, 0.125, 1.0),
-            (SHAPE, 10.0**2 * SIZE_MM2, 0.2, 4.0),
+            (SHAPE, 10.0**2 * SIZE_MM2, 0.2, 0.5),
         ]
         hands = [group_of(side, hand, 0.1, (0, POSE, HAND, HAND + SHAPE)) for side in SIDES]
         self.groups = {group.name: group for group in (face, *hands, appearances)}
@@ -136,8 +140,12 @@ class CodeNumbers:
         """Where each group is in a row of all numbers."""
         self.size: int = ends[-1]
         self._face_scale = _scale((4, TURN), (3, PLACE), (GAZE, ANGLE), (self.geometry, 1.0))
-        self._hand_scale = _scale((4, TURN), (3, PLACE), (20, ANGLE), (1, 1.0), (SHAPE, PLACE))
-        layout = b"".join(self.groups[name].step.astype("<i8").tobytes() for name in GROUPS)
+        self._hand_scale = _scale(
+            (4, TURN), (3, PLACE), (ANGLES + SIDEWAYS, ANGLE), (1, 1.0), (SHAPE, PLACE)
+        )
+        fixed = [self.groups[name].step for name in GROUPS]
+        fixed += [_whole(usual_sizes(side) * (FINE / PLACE)) for side in SIDES]
+        layout = b"".join(numbers.astype("<i8").tobytes() for numbers in fixed)
         self.check = zlib.crc32(bytes([FORMAT]) + avatar.id.encode() + layout)
         """What both ends must have in common."""
 
@@ -188,24 +196,40 @@ class CodeNumbers:
         return AvatarCode(t_ns, self.avatar.id, geometry, appearance, gaze, pose, hands, origin)
 
     def hand(self, hand: HandPose) -> Int64:
-        """(7 + 20 + 1 + 30,)."""
-        shape, pose = HandShape.of(hand.joints, hand.side), hand.world_from_wrist
+        """(7 + 20 + 10 + 1 + 30,)."""
+        pose = hand.world_from_wrist
+        local = (hand.joints - pose.xyz) @ pose.rotation()
+        shape, (_, sideways) = HandShape.of_local(local, hand.side), bone_angles(local, hand.side)
         row = np.empty(len(self._hand_scale))
         row[:4], row[4:POSE] = pose.wxyz, pose.xyz
-        row[POSE : HAND - 1], row[HAND - 1] = hand.angles.ravel(), hand.confidence
+        row[POSE : POSE + ANGLES] = hand.angles.ravel()
+        row[POSE + ANGLES : HAND - 1] = sideways.ravel()
+        row[HAND - 1] = hand.confidence
         row[HAND : HAND + 15], row[HAND + 15 :] = shape.bases.ravel(), shape.bones.ravel()
+        row[HAND:] -= usual_sizes(hand.side)
         return _whole(row * self._hand_scale)
 
     def hand_of(self, side: str, numbers: Int64) -> HandPose:
-        """The joints come from the angles: what a finger does sideways after its base is lost."""
+        """The inverse of `hand`."""
         row = numbers / self._hand_scale
         pose = _pose_of(row)
-        angles, sizes = row[POSE : HAND - 1].reshape(5, 4), row[HAND:]
-        bones = np.maximum(sizes[15:].reshape(5, 3), 1e-3)
-        shape = HandShape(side, np.ascontiguousarray(sizes[:15].reshape(5, 3)), bones)
+        angles = row[POSE : POSE + ANGLES].reshape(5, 4)
+        sideways = row[POSE + ANGLES : HAND - 1].reshape(5, 2)
+        sizes = row[HAND:] + usual_sizes(side)
+        shape = HandShape(
+            side, sizes[:15].reshape(5, 3), np.maximum(sizes[15:].reshape(5, 3), 1e-3)
+        )
         confidence = min(max(float(row[HAND - 1]), 0.0), 1.0)
-        joints = joints_from_angles(angles, shape, pose)
+        joints = joints_from_angles(angles, shape, pose, sideways)
         return HandPose(side, joints, pose, angles.astype(np.float32), confidence)
+
+
+@cache
+def usual_sizes(side: str) -> npt.NDArray[np.float64]:
+    """(30,) metres: base joints and bones of the hand that ships, from which others differ by
+    millimetres."""
+    shape = HandShape.of(HandRig.open().rest_joints(side), side)
+    return np.concatenate([shape.bases.ravel(), shape.bones.ravel()])
 
 
 def integers(units: npt.NDArray[np.floating]) -> Int64:

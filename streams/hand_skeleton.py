@@ -105,9 +105,12 @@ class HandShape:
     @staticmethod
     def of(joints: npt.ArrayLike, side: str) -> HandShape:
         """Measured on (21, 3) joints, metres, MediaPipe's order, any frame."""
-        p = _joints("HandShape.of", joints, 21)
-        local = np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
-        fingers = local[FINGER_JOINTS]
+        return HandShape.of_local(_in_wrist("HandShape.of", joints, side), side)
+
+    @staticmethod
+    def of_local(joints: npt.ArrayLike, side: str) -> HandShape:
+        """Measured on (21, 3) joints, metres, MediaPipe's order, wrist frame."""
+        fingers = _joints("HandShape.of_local", joints, 21)[FINGER_JOINTS]
         bones = np.linalg.norm(np.diff(fingers, axis=1), axis=-1)
         return HandShape(side, fingers[:, 0].copy(), bones)
 
@@ -157,44 +160,65 @@ def joint_angles(joints: npt.ArrayLike, side: str) -> Float32:
     """Angles (5, 4) float32 radians, as `HandPose.angles` says, of (21, 3) joints of any frame.
 
     The thumb's spread is out of the palm (palmar abduction), its base flexion towards the little
-    finger. What a finger does sideways after its base joint is not in these angles.
+    finger. What a finger does sideways after its base joint is not in these angles: `bone_angles`.
     """
-    p = _joints("joint_angles", joints, 21)
-    local = np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
+    return bone_angles(_in_wrist("joint_angles", joints, side), side)[0].astype(np.float32)
+
+
+def bone_angles(joints: npt.ArrayLike, side: str) -> tuple[Array, Array]:
+    """Of (21, 3) joints in the wrist frame: angles (5, 4) as `joint_angles`, and what these leave
+    out, (5, 2): how far the second and the third bone of each finger lead out of the plane in which
+    it bends, positive as the spread. float64 radians. With both `joints_from_angles` gives back
+    every joint."""
+    local = _joints("bone_angles", joints, 21)
     directions = _unit(np.diff(local[FINGER_JOINTS], axis=1))
     right, up, forward = _base_frames(local[FINGER_JOINTS[:, 0]], side)
-    angles = np.empty((5, 4))
-    first = directions[:, 0]
-    sideways = np.clip(_dot(first, right), -1.0, 1.0)
-    angles[:, 0] = np.arcsin(sideways) * _spread_sign(side)
-    angles[:, 1] = np.arctan2(-_dot(first, up), _dot(first, forward))
-    right, up, forward = _spread_and_flex(right, up, forward, np.arcsin(sideways), angles[:, 1])
-    for joint in (1, 2):
+    angles, sideways, sign = np.empty((5, 4)), np.empty((5, 3)), _spread_sign(side)
+    for joint in range(3):
         bone = directions[:, joint]
+        aside = np.arcsin(np.minimum(np.maximum(_dot(bone, right), -1.0), 1.0))
         flexion = np.arctan2(-_dot(bone, up), _dot(bone, forward))
-        angles[:, joint + 1] = flexion
-        right, up, forward = _spread_and_flex(right, up, forward, np.zeros(5), flexion)
-    return angles.astype(np.float32)
+        sideways[:, joint], angles[:, joint + 1] = aside * sign, flexion
+        # Only the base joint spreads; what follows bends in the plane that it leads to.
+        turn = aside if joint == 0 else np.zeros(5)
+        right, up, forward = _spread_and_flex(right, up, forward, turn, flexion)
+    angles[:, 0] = sideways[:, 0]
+    return angles, sideways[:, 1:]
 
 
-def joints_from_angles(angles: npt.ArrayLike, shape: HandShape, world_from_wrist: Rigid) -> Float32:
+def joints_from_angles(
+    angles: npt.ArrayLike,
+    shape: HandShape,
+    world_from_wrist: Rigid,
+    sideways: npt.ArrayLike | None = None,
+) -> Float32:
     """Forward kinematics: angles (5, 4) radians -> joints (21, 3) float32 metres, world frame.
 
-    `joint_angles` of the result gives the angles back, and `HandShape.of` gives the shape back.
+    `joint_angles` of the result gives the angles back, `HandShape.of` gives the shape back and
+    `bone_angles` gives `sideways` (5, 2) back, which are 0 when left out.
     """
     a = np.asarray(angles, np.float64)
+    aside = np.zeros((5, 2)) if sideways is None else np.asarray(sideways, np.float64)
     if a.shape != (5, 4):
         raise ValueError(f"joints_from_angles angles: expected (5, 4), got {a.shape}")
+    if aside.shape != (5, 2):
+        raise ValueError(f"joints_from_angles sideways: expected (5, 2), got {aside.shape}")
     require_finite("joints_from_angles angles", a)
+    require_finite("joints_from_angles sideways", aside)
     local = np.zeros((21, 3))
     local[FINGER_JOINTS[:, 0]] = shape.bases
     right, up, forward = _base_frames(shape.bases, shape.side)
-    spread = a[:, 0] * _spread_sign(shape.side)
+    sign = _spread_sign(shape.side)
+    spread = a[:, 0] * sign
     for joint in range(3):
         flexion = a[:, joint + 1]
         right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
         start, end = FINGER_JOINTS[:, joint], FINGER_JOINTS[:, joint + 1]
-        local[end] = local[start] + shape.bones[:, joint, None] * forward
+        bone = forward
+        if joint > 0:  # out of the plane in which the finger goes on bending
+            angle = (aside[:, joint - 1] * sign)[:, None]
+            bone = np.sin(angle) * right + np.cos(angle) * forward
+        local[end] = local[start] + shape.bones[:, joint, None] * bone
         spread = np.zeros(5)
     return np.asarray(world_from_wrist.apply(local)).astype(np.float32)
 
@@ -255,6 +279,11 @@ def _joints(where: str, joints: npt.ArrayLike, count: int) -> Array:
         raise ValueError(f"{where} joints: expected ({count}, 3), got {p.shape}")
     require_finite(f"{where} joints", p)
     return p
+
+
+def _in_wrist(where: str, joints: npt.ArrayLike, side: str) -> Array:
+    p = _joints(where, joints, 21)
+    return np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
 
 
 def _right(side: str) -> float:

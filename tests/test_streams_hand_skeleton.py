@@ -12,6 +12,7 @@ from streams.hand_skeleton import (
     OPENXR_JOINTS,
     WEBXR_JOINTS,
     HandShape,
+    bone_angles,
     joint_angles,
     joints_from_angles,
     mediapipe_joints,
@@ -41,6 +42,28 @@ def shape_of(side: str) -> HandShape:
 
 def open_hand(side: str = "right", world_from_wrist: Rigid | None = None) -> np.ndarray:
     return joints_from_angles(np.zeros((5, 4)), shape_of(side), world_from_wrist or Rigid())
+
+
+bends = arrays(np.float64, (5, 2), elements=st.floats(-0.6, 0.6))
+
+
+@given(sides, spreads, flexions, bends, poses)
+def test_what_leads_out_of_the_plane_of_bending_is_kept_apart(
+    side: str, spread: np.ndarray, flexion: np.ndarray, bend: np.ndarray, world_from_wrist: Rigid
+) -> None:
+    angles = np.concatenate([spread, flexion], axis=1)
+    joints = joints_from_angles(angles, shape_of(side), world_from_wrist, bend)
+    straight = joints_from_angles(angles, shape_of(side), world_from_wrist)
+    assert (joints[FINGER_JOINTS[:, :2]] == straight[FINGER_JOINTS[:, :2]]).all()
+    # `HandPose.angles` do not know of it ...
+    np.testing.assert_allclose(joint_angles(joints, side), angles, atol=3e-4)
+    # ... and with it every joint is there again.
+    local = world_from_wrist.inverse().apply(joints.astype(np.float64))
+    found, sideways = bone_angles(local, side)
+    np.testing.assert_allclose(sideways, bend, atol=3e-4)
+    shape = HandShape.of_local(local, side)
+    again = joints_from_angles(found, shape, world_from_wrist, sideways)
+    np.testing.assert_allclose(again, joints, atol=2e-6)
 
 
 @given(sides, spreads, flexions, poses)
