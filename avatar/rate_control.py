@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avatar.packet_format import QUALITIES
-
 LEAST_PACKET_BITS = 150.0
 """Below, a packet is mostly header: rather fewer packets."""
 SAVED_S, OWED_S = 0.05, 0.05
@@ -23,6 +21,9 @@ KEY_SHARE = 0.25
 """Of the rate by which key packets, which no ceiling holds, are paid back afterwards."""
 FIRST_QUALITY, FIRST_FALL, FIRST_BIT_S = 12.0, 5.5, 12_000.0
 """Where a stream starts: what talking people settled at, at 12 kbit/s, and per doubling."""
+COARSEST = 18.0
+"""Quality at which moments are left out instead: steps beyond save little and destroy what the
+next packets are predicted from."""
 RESPONSE = 2.0
 """Quality steps for a packet of twice the wanted size."""
 TOO_LARGE = 1.6
@@ -48,13 +49,13 @@ class RateControl:
 
     def __init__(self, bit_s: float) -> None:
         first = FIRST_QUALITY - FIRST_FALL * float(np.log2(bit_s / FIRST_BIT_S))
-        self._bit_s, self._quality = SHARE * bit_s, min(max(first, 0.0), QUALITIES - 1.0)
+        self._bit_s, self._quality = SHARE * bit_s, min(max(first, 0.0), COARSEST)
         self._most_saved, self._most_owed = SAVED_S * bit_s, OWED_S * bit_s
         self._balance, self._loan, self._last_t_ns = 0.0, 0.0, None
 
     @property
     def quality(self) -> int:
-        """Of the next packet, 0 (finest) to QUALITIES - 1."""
+        """Of the next packet, 0 (finest) to COARSEST."""
         return round(self._quality)
 
     def budget(self, t_ns: int) -> Budget | None:
@@ -71,7 +72,7 @@ class RateControl:
     def coarser(self, bits: float, budget: Budget) -> None:
         """The packet was too large."""
         change = 1.0 + RESPONSE * (bits / budget.tolerated - 1.0)
-        self._quality = min(QUALITIES - 1.0, self._quality + change)
+        self._quality = min(COARSEST, self._quality + change)
 
     def sent(self, t_ns: int, bits: float, budget: Budget | None) -> None:
         """A packet of `bits` went out; without a budget: a key packet."""
@@ -87,7 +88,7 @@ class RateControl:
             self._balance -= bits
             change = RESPONSE * (bits - budget.wanted) / budget.wanted
             self._quality += min(max(change, -1.5), 3.0)
-            self._quality = min(max(self._quality, 0.0), QUALITIES - 1.0)
+            self._quality = min(max(self._quality, 0.0), COARSEST)
         self._balance = min(self._balance, self._most_saved)
 
     def _gained(self, t_ns: int) -> float:
