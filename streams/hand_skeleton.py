@@ -111,8 +111,7 @@ class HandShape:
     def of_local(joints: npt.ArrayLike, side: str) -> HandShape:
         """Measured on (21, 3) joints, metres, MediaPipe's order, wrist frame."""
         fingers = _joints("HandShape.of_local", joints, 21)[FINGER_JOINTS]
-        bones = np.linalg.norm(np.diff(fingers, axis=1), axis=-1)
-        return HandShape(side, fingers[:, 0].copy(), bones)
+        return HandShape(side, fingers[:, 0].copy(), _length(fingers[:, 1:] - fingers[:, :-1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,19 +170,21 @@ def bone_angles(joints: npt.ArrayLike, side: str) -> tuple[Array, Array]:
     it bends, positive as the spread. float64 radians. With both `joints_from_angles` gives back
     every joint."""
     local = _joints("bone_angles", joints, 21)
-    directions = _unit(np.diff(local[FINGER_JOINTS], axis=1))
-    right, up, forward = _base_frames(local[FINGER_JOINTS[:, 0]], side)
-    angles, sideways, sign = np.empty((5, 4)), np.empty((5, 3)), _spread_sign(side)
-    for joint in range(3):
-        bone = directions[:, joint]
-        aside = np.arcsin(np.minimum(np.maximum(_dot(bone, right), -1.0), 1.0))
-        flexion = np.arctan2(-_dot(bone, up), _dot(bone, forward))
-        sideways[:, joint], angles[:, joint + 1] = aside * sign, flexion
-        # Only the base joint spreads; what follows bends in the plane that it leads to.
-        turn = aside if joint == 0 else np.zeros(5)
-        right, up, forward = _spread_and_flex(right, up, forward, turn, flexion)
-    angles[:, 0] = sideways[:, 0]
-    return angles, sideways[:, 1:]
+    fingers, sign = local[FINGER_JOINTS], _spread_sign(side)
+    directions = _unit(fingers[:, 1:] - fingers[:, :-1])
+    right, up, forward = _base_frames(fingers[:, 0], side)
+    first = directions[:, 0]
+    spread = np.arcsin(_held_to_one(_dot(first, right)))
+    flexion = np.arctan2(-_dot(first, up), _dot(first, forward))
+    # Only the base joint spreads: the other bones bend in the plane that it leads to.
+    right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
+    aside, down, ahead = np.moveaxis(directions[:, 1:] @ np.stack([right, -up, forward], -1), -1, 0)
+    turned = np.arctan2(down, ahead)
+    angles = np.empty((5, 4))
+    angles[:, 0], angles[:, 1], angles[:, 2] = spread * sign, flexion, turned[:, 0]
+    last = turned[:, 1] - turned[:, 0]
+    angles[:, 3] = last - 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
+    return angles, np.arcsin(_held_to_one(aside)) * sign[:, None]
 
 
 def joints_from_angles(
@@ -205,21 +206,18 @@ def joints_from_angles(
         raise ValueError(f"joints_from_angles sideways: expected (5, 2), got {aside.shape}")
     require_finite("joints_from_angles angles", a)
     require_finite("joints_from_angles sideways", aside)
+    sign = _spread_sign(shape.side)
+    right, up, forward = _base_frames(shape.bases, shape.side)
+    right, up, forward = _spread_and_flex(right, up, forward, a[:, 0] * sign, a[:, 1])
+    turned = np.cumsum(a[:, 2:], axis=1)[..., None]
+    rest = np.cos(turned) * forward[:, None] - np.sin(turned) * up[:, None]
+    if sideways is not None:
+        angle = (aside * sign[:, None])[..., None]
+        rest = np.sin(angle) * right[:, None] + np.cos(angle) * rest
+    bones = np.concatenate([forward[:, None], rest], axis=1) * shape.bones[..., None]
     local = np.zeros((21, 3))
     local[FINGER_JOINTS[:, 0]] = shape.bases
-    right, up, forward = _base_frames(shape.bases, shape.side)
-    sign = _spread_sign(shape.side)
-    spread = a[:, 0] * sign
-    for joint in range(3):
-        flexion = a[:, joint + 1]
-        right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
-        start, end = FINGER_JOINTS[:, joint], FINGER_JOINTS[:, joint + 1]
-        bone = forward
-        if joint > 0:  # out of the plane in which the finger goes on bending
-            angle = (aside[:, joint - 1] * sign)[:, None]
-            bone = np.sin(angle) * right + np.cos(angle) * forward
-        local[end] = local[start] + shape.bones[:, joint, None] * bone
-        spread = np.zeros(5)
+    local[FINGER_JOINTS[:, 1:]] = shape.bases[:, None] + np.cumsum(bones, axis=1)
     return np.asarray(world_from_wrist.apply(local)).astype(np.float32)
 
 
@@ -342,4 +340,13 @@ def _cross(a: Array, b: Array) -> Array:
 
 def _unit(v: Array) -> Array:
     """Rows (..., 3) scaled to length 1; a zero row stays zero."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
+    return v / np.maximum(_length(v), 1e-12)[..., None]
+
+
+def _length(v: Array) -> Array:
+    """(..., 3) -> (...); np.linalg.norm is slow at so few."""
+    return np.sqrt(_dot(v, v))
+
+
+def _held_to_one(sine: Array) -> Array:
+    return np.minimum(np.maximum(sine, -1.0), 1.0)

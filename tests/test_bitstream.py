@@ -436,6 +436,21 @@ def test_a_loss_is_healed_within_half_a_second(burst: int, at: int) -> None:
     assert (after.geometry != before.geometry).any(), "the loss is not seen at all: a weak test"
 
 
+def test_the_share_that_is_healing_is_told() -> None:
+    encoder, decoder = BitstreamEncoder(Person()), BitstreamDecoder(Person())
+    shares = []
+    for k, code in enumerate(speech(60)):
+        packet = encoder.encode(code)
+        assert packet is not None
+        if k != 30:
+            decoder.decode(packet)
+            shares.append(decoder.healing)
+    assert max(shares[:30]) == 0.0
+    assert 0.8 < shares[30] < 1.0
+    assert all(later < earlier for earlier, later in itertools.pairwise(shares[30:40]))
+    assert shares[30 + FPS // 2] == 0.0
+
+
 def test_random_losses_never_stop_it() -> None:
     rng = np.random.default_rng(3)
     codes = speech(300)
