@@ -148,7 +148,7 @@ class BitstreamEncoder:
         """All numbers of the code but the appearance's, and how they are to be sent."""
         state, numbers = self._state, self._state.numbers
         row, presences = np.zeros(numbers.size, np.int64), [ABSENT] * len(GROUPS)
-        found = {hand.side: numbers.hand(hand) for hand in code.hands}
+        found = numbers.hands(code.hands)
         face = numbers.face(code)
         if face is not None:
             found["face"] = face

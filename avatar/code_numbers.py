@@ -20,7 +20,7 @@ import numpy.typing as npt
 from avatar.eye_balls import STRAIGHT, gaze_angles, gaze_from_angles
 from avatar.hand_rig import HandRig
 from streams.avatar_code import AvatarCode
-from streams.hand_skeleton import HandShape, bone_angles, joints_from_angles
+from streams.hand_skeleton import HandParts, HandShape
 from streams.rigid import Rigid
 from streams.tracked_state import SIDES, HandPose
 
@@ -144,7 +144,7 @@ class CodeNumbers:
             (4, TURN), (3, PLACE), (ANGLES + SIDEWAYS, ANGLE), (1, 1.0), (SHAPE, PLACE)
         )
         fixed = [self.groups[name].step for name in GROUPS]
-        fixed += [_whole(usual_sizes(side) * (FINE / PLACE)) for side in SIDES]
+        fixed.append(_whole(usual_sizes(*SIDES) * (FINE / PLACE)))
         layout = b"".join(numbers.astype("<i8").tobytes() for numbers in fixed)
         self.check = zlib.crc32(bytes([FORMAT]) + avatar.id.encode() + layout)
         """What both ends must have in common."""
@@ -192,44 +192,63 @@ class CodeNumbers:
             if seen["appearance"]:
                 told = row[self.spans["appearance"]].astype(np.float32)
                 appearance = np.add(appearance, told / np.float32(FINE), dtype=np.float32)
-        hands = tuple(self.hand_of(side, row[self.spans[side]]) for side in SIDES if seen[side])
+        hands = self.hands_of(row, tuple(side for side in SIDES if seen[side]))
         return AvatarCode(t_ns, self.avatar.id, geometry, appearance, gaze, pose, hands, origin)
 
-    def hand(self, hand: HandPose) -> Int64:
-        """(7 + 20 + 10 + 1 + 30,)."""
-        pose = hand.world_from_wrist
-        local = (hand.joints - pose.xyz) @ pose.rotation()
-        shape, (_, sideways) = HandShape.of_local(local, hand.side), bone_angles(local, hand.side)
-        row = np.empty(len(self._hand_scale))
-        row[:4], row[4:POSE] = pose.wxyz, pose.xyz
-        row[POSE : POSE + ANGLES] = hand.angles.ravel()
-        row[POSE + ANGLES : HAND - 1] = sideways.ravel()
-        row[HAND - 1] = hand.confidence
-        row[HAND : HAND + 15], row[HAND + 15 :] = shape.bases.ravel(), shape.bones.ravel()
-        row[HAND:] -= usual_sizes(hand.side)
-        return _whole(row * self._hand_scale)
+    def hands(self, hands: tuple[HandPose, ...]) -> dict[str, Int64]:
+        """(7 + 20 + 10 + 1 + 30,) of each side that is there."""
+        if not hands:
+            return {}
+        sides = tuple(hand.side for hand in hands)
+        poses = [hand.world_from_wrist for hand in hands]
+        local = [
+            (hand.joints - pose.xyz) @ pose.rotation()
+            for hand, pose in zip(hands, poses, strict=True)
+        ]
+        parts = HandParts.of(np.stack(local), sides)
+        rows = np.empty((len(hands), len(self._hand_scale)))
+        for row, hand, pose in zip(rows, hands, poses, strict=True):
+            row[:4], row[4:POSE] = pose.wxyz, pose.xyz
+            row[POSE : POSE + ANGLES], row[HAND - 1] = hand.angles.ravel(), hand.confidence
+        rows[:, POSE + ANGLES : HAND - 1] = parts.sideways.reshape(len(hands), -1)
+        rows[:, HAND : HAND + 15] = parts.bases.reshape(len(hands), -1)
+        rows[:, HAND + 15 :] = parts.bones.reshape(len(hands), -1)
+        rows[:, HAND:] -= usual_sizes(*sides)
+        return dict(zip(sides, _whole(rows * self._hand_scale), strict=True))
 
-    def hand_of(self, side: str, numbers: Int64) -> HandPose:
-        """The inverse of `hand`."""
-        row = numbers / self._hand_scale
-        pose = _pose_of(row)
-        angles = row[POSE : POSE + ANGLES].reshape(5, 4)
-        sideways = row[POSE + ANGLES : HAND - 1].reshape(5, 2)
-        sizes = row[HAND:] + usual_sizes(side)
-        shape = HandShape(
-            side, sizes[:15].reshape(5, 3), np.maximum(sizes[15:].reshape(5, 3), 1e-3)
+    def hands_of(self, row: Int64, sides: tuple[str, ...]) -> tuple[HandPose, ...]:
+        """The inverse of `hands`, for a row of all numbers."""
+        if not sides:
+            return ()
+        rows = np.stack([row[self.spans[side]] for side in sides]) / self._hand_scale
+        sizes = rows[:, HAND:] + usual_sizes(*sides)
+        angles = rows[:, POSE : POSE + ANGLES].reshape(-1, 5, 4)
+        parts = HandParts(
+            sides,
+            bases=sizes[:, :15].reshape(-1, 5, 3),
+            bones=np.maximum(sizes[:, 15:], 1e-3).reshape(-1, 5, 3),
+            angles=angles,
+            sideways=rows[:, POSE + ANGLES : HAND - 1].reshape(-1, 5, 2),
         )
-        confidence = min(max(float(row[HAND - 1]), 0.0), 1.0)
-        joints = joints_from_angles(angles, shape, pose, sideways)
-        return HandPose(side, joints, pose, angles.astype(np.float32), confidence)
+        poses = [_pose_of(hand) for hand in rows]
+        return tuple(
+            HandPose(
+                side, pose.apply(joints).astype(np.float32), pose, bent.astype(np.float32),
+                min(max(float(hand[HAND - 1]), 0.0), 1.0),
+            )
+            for side, pose, joints, bent, hand in zip(
+                sides, poses, parts.joints(), angles, rows, strict=True
+            )
+        )  # fmt: skip
 
 
 @cache
-def usual_sizes(side: str) -> npt.NDArray[np.float64]:
-    """(30,) metres: base joints and bones of the hand that ships, from which others differ by
+def usual_sizes(*sides: str) -> npt.NDArray[np.float64]:
+    """(sides, 30) metres: base joints and bones of the hands that ship, from which others differ by
     millimetres."""
-    shape = HandShape.of(HandRig.open().rest_joints(side), side)
-    return np.concatenate([shape.bases.ravel(), shape.bones.ravel()])
+    rest = HandRig.open().rest_joints
+    shapes = [HandShape.of(rest(side), side) for side in sides]
+    return np.stack([np.concatenate([s.bases.ravel(), s.bones.ravel()]) for s in shapes])
 
 
 def integers(units: npt.NDArray[np.floating]) -> Int64:

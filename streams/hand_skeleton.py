@@ -14,6 +14,7 @@ only flex. This order has no singularity in reach of a human hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -105,13 +106,74 @@ class HandShape:
     @staticmethod
     def of(joints: npt.ArrayLike, side: str) -> HandShape:
         """Measured on (21, 3) joints, metres, MediaPipe's order, any frame."""
-        return HandShape.of_local(_in_wrist("HandShape.of", joints, side), side)
+        parts = HandParts.of(_in_wrist("HandShape.of", joints, side)[None], (side,))
+        return HandShape(side, parts.bases[0], parts.bones[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandParts:
+    """All that the joints of H hands, each in its wrist frame, are made of. Several at once,
+    because numpy takes as long for one."""
+
+    sides: tuple[str, ...]
+    bases: Array
+    """(H, 5, 3) float64 metres, as `HandShape.bases`."""
+    bones: Array
+    """(H, 5, 3) float64 metres, as `HandShape.bones`."""
+    angles: Array
+    """(H, 5, 4) float64 radians, as `HandPose.angles`."""
+    sideways: Array
+    """(H, 5, 2) float64 radians, what these leave out: how far the second and the third bone of a
+    finger lead out of the plane in which it bends, positive as the spread."""
 
     @staticmethod
-    def of_local(joints: npt.ArrayLike, side: str) -> HandShape:
-        """Measured on (21, 3) joints, metres, MediaPipe's order, wrist frame."""
-        fingers = _joints("HandShape.of_local", joints, 21)[FINGER_JOINTS]
-        return HandShape(side, fingers[:, 0].copy(), _length(fingers[:, 1:] - fingers[:, :-1]))
+    def of(joints: Array, sides: tuple[str, ...]) -> HandParts:
+        """Measured on (H, 21, 3) float64 joints, metres, MediaPipe's order, wrist frames."""
+        count = len(sides)
+        if joints.shape != (count, 21, 3):
+            raise ValueError(f"HandParts.of joints: expected ({count}, 21, 3), got {joints.shape}")
+        require_finite("HandParts.of joints", joints)
+        # All fingers of all hands in one row.
+        fingers = joints[:, FINGER_JOINTS].reshape(-1, 4, 3)
+        bones = fingers[:, 1:] - fingers[:, :-1]
+        lengths, sign = _length(bones), _spread_sign(*sides)
+        directions = bones / np.maximum(lengths, 1e-12)[..., None]
+        right, up, forward = _base_frames(fingers[:, 0], *sides)
+        first = directions[:, 0]
+        spread = np.arcsin(_held_to_one(_dot(first, right)))
+        flexion = np.arctan2(-_dot(first, up), _dot(first, forward))
+        # Only the base joint spreads: the other bones bend in the plane that it leads to.
+        right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
+        found = directions[:, 1:] @ np.stack([right, -up, forward], axis=-1)
+        aside, turned = found[..., 0], np.arctan2(found[..., 1], found[..., 2])
+        angles = np.empty((len(fingers), 4))
+        angles[:, 0], angles[:, 1], angles[:, 2] = spread * sign, flexion, turned[:, 0]
+        last = turned[:, 1] - turned[:, 0]
+        angles[:, 3] = last - 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
+        sideways = np.arcsin(_held_to_one(aside)) * sign[:, None]
+        return HandParts(
+            sides, fingers[:, 0].reshape(-1, 5, 3), lengths.reshape(-1, 5, 3),
+            angles.reshape(-1, 5, 4), sideways.reshape(-1, 5, 2),
+        )  # fmt: skip
+
+    def joints(self) -> Array:
+        """Forward kinematics: (H, 21, 3) float64 metres, wrist frames."""
+        bases, angles = self.bases.reshape(-1, 3), self.angles.reshape(-1, 4)
+        sign = _spread_sign(*self.sides)
+        right, up, forward = _base_frames(bases, *self.sides)
+        spread = angles[:, 0] * sign
+        right, up, forward = _spread_and_flex(right, up, forward, spread, angles[:, 1])
+        directions = np.empty((len(bases), 3, 3))
+        directions[:, 0] = forward
+        turned = np.cumsum(angles[:, 2:], axis=1)[..., None]
+        bent = np.cos(turned) * forward[:, None] - np.sin(turned) * up[:, None]
+        aside = (self.sideways.reshape(-1, 2) * sign[:, None])[..., None]
+        directions[:, 1:] = np.sin(aside) * right[:, None] + np.cos(aside) * bent
+        steps = np.cumsum(directions * self.bones.reshape(-1, 3, 1), axis=1)
+        joints = np.zeros((len(self.sides), 21, 3))
+        joints[:, FINGER_JOINTS[:, 0]] = self.bases
+        joints[:, FINGER_JOINTS[:, 1:]] = (bases[:, None] + steps).reshape(-1, 5, 3, 3)
+        return joints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,32 +221,11 @@ def joint_angles(joints: npt.ArrayLike, side: str) -> Float32:
     """Angles (5, 4) float32 radians, as `HandPose.angles` says, of (21, 3) joints of any frame.
 
     The thumb's spread is out of the palm (palmar abduction), its base flexion towards the little
-    finger. What a finger does sideways after its base joint is not in these angles: `bone_angles`.
+    finger. What a finger does sideways after its base joint is not in these angles but in
+    `HandParts.sideways`.
     """
-    return bone_angles(_in_wrist("joint_angles", joints, side), side)[0].astype(np.float32)
-
-
-def bone_angles(joints: npt.ArrayLike, side: str) -> tuple[Array, Array]:
-    """Of (21, 3) joints in the wrist frame: angles (5, 4) as `joint_angles`, and what these leave
-    out, (5, 2): how far the second and the third bone of each finger lead out of the plane in which
-    it bends, positive as the spread. float64 radians. With both `joints_from_angles` gives back
-    every joint."""
-    local = _joints("bone_angles", joints, 21)
-    fingers, sign = local[FINGER_JOINTS], _spread_sign(side)
-    directions = _unit(fingers[:, 1:] - fingers[:, :-1])
-    right, up, forward = _base_frames(fingers[:, 0], side)
-    first = directions[:, 0]
-    spread = np.arcsin(_held_to_one(_dot(first, right)))
-    flexion = np.arctan2(-_dot(first, up), _dot(first, forward))
-    # Only the base joint spreads: the other bones bend in the plane that it leads to.
-    right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
-    aside, down, ahead = np.moveaxis(directions[:, 1:] @ np.stack([right, -up, forward], -1), -1, 0)
-    turned = np.arctan2(down, ahead)
-    angles = np.empty((5, 4))
-    angles[:, 0], angles[:, 1], angles[:, 2] = spread * sign, flexion, turned[:, 0]
-    last = turned[:, 1] - turned[:, 0]
-    angles[:, 3] = last - 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
-    return angles, np.arcsin(_held_to_one(aside)) * sign[:, None]
+    local = _in_wrist("joint_angles", joints, side)
+    return HandParts.of(local[None], (side,)).angles[0].astype(np.float32)
 
 
 def joints_from_angles(
@@ -195,8 +236,8 @@ def joints_from_angles(
 ) -> Float32:
     """Forward kinematics: angles (5, 4) radians -> joints (21, 3) float32 metres, world frame.
 
-    `joint_angles` of the result gives the angles back, `HandShape.of` gives the shape back and
-    `bone_angles` gives `sideways` (5, 2) back, which are 0 when left out.
+    `joint_angles` of the result gives the angles back, and `HandShape.of` gives the shape back.
+    `sideways` (5, 2) as `HandParts.sideways`; 0 when left out.
     """
     a = np.asarray(angles, np.float64)
     aside = np.zeros((5, 2)) if sideways is None else np.asarray(sideways, np.float64)
@@ -206,19 +247,8 @@ def joints_from_angles(
         raise ValueError(f"joints_from_angles sideways: expected (5, 2), got {aside.shape}")
     require_finite("joints_from_angles angles", a)
     require_finite("joints_from_angles sideways", aside)
-    sign = _spread_sign(shape.side)
-    right, up, forward = _base_frames(shape.bases, shape.side)
-    right, up, forward = _spread_and_flex(right, up, forward, a[:, 0] * sign, a[:, 1])
-    turned = np.cumsum(a[:, 2:], axis=1)[..., None]
-    rest = np.cos(turned) * forward[:, None] - np.sin(turned) * up[:, None]
-    if sideways is not None:
-        angle = (aside * sign[:, None])[..., None]
-        rest = np.sin(angle) * right[:, None] + np.cos(angle) * rest
-    bones = np.concatenate([forward[:, None], rest], axis=1) * shape.bones[..., None]
-    local = np.zeros((21, 3))
-    local[FINGER_JOINTS[:, 0]] = shape.bases
-    local[FINGER_JOINTS[:, 1:]] = shape.bases[:, None] + np.cumsum(bones, axis=1)
-    return np.asarray(world_from_wrist.apply(local)).astype(np.float32)
+    parts = HandParts((shape.side,), shape.bases[None], shape.bones[None], a[None], aside[None])
+    return np.asarray(world_from_wrist.apply(parts.joints()[0])).astype(np.float32)
 
 
 def openxr_hand(joints: npt.ArrayLike, side: str) -> OpenXRHand:
@@ -288,25 +318,35 @@ def _right(side: str) -> float:
     return 1.0 if side == "right" else -1.0
 
 
-def _spread_sign(side: str) -> Array:
-    return _SPREAD_SIGN_RIGHT * _right(side)
+@cache
+def _spread_sign(*sides: str) -> Array:
+    """(5 a side,)."""
+    return np.concatenate([_SPREAD_SIGN_RIGHT * _right(side) for side in sides])
 
 
-def _base_frames(bases: Array, side: str) -> tuple[Array, Array, Array]:
-    """Right, up, forward (5, 3) each, wrist frame, of the fingers whose base joints are `bases`."""
+@cache
+def _backs(*sides: str) -> Array:
+    """(5 a side, 3): where each finger's back is, wrist frame."""
+    up = np.zeros((len(sides), 5, 3))
+    up[:, 1:, 1] = 1.0
+    for hand, side in enumerate(sides):
+        up[hand, 0] = [-np.sin(THUMB_ROLL) * _right(side), np.cos(THUMB_ROLL), 0.0]
+    return up.reshape(-1, 3)
+
+
+def _base_frames(bases: Array, *sides: str) -> tuple[Array, Array, Array]:
+    """Right, up, forward (5 a side, 3) each, wrist frame, of the fingers whose base joints are
+    `bases` (5 a side, 3)."""
     forward = _unit(bases)
-    up = np.zeros((5, 3))
-    up[:, 1] = 1.0
-    up[0] = [-np.sin(THUMB_ROLL) * _right(side), np.cos(THUMB_ROLL), 0.0]
-    right = _unit(_cross(forward, up))
+    right = _unit(_cross(forward, _backs(*sides)))
     return right, _cross(right, forward), forward
 
 
 def _spread_and_flex(
     right: Array, up: Array, forward: Array, spread: Array, flexion: Array
 ) -> tuple[Array, Array, Array]:
-    """Turn five frames: by `spread` (5,) radians forward -> right about up, then by `flexion` (5,)
-    radians forward -> down about the frame's right as it was before."""
+    """Turn frames (F, 3): by `spread` (F,) radians forward -> right about up, then by `flexion`
+    (F,) radians forward -> down about the frame's right as it was before."""
     cs, ss = np.cos(spread)[:, None], np.sin(spread)[:, None]
     cf, sf = np.cos(flexion)[:, None], np.sin(flexion)[:, None]
     ahead = cf * forward - sf * up

@@ -11,8 +11,8 @@ from streams.hand_skeleton import (
     OPENXR_FROM_MEDIAPIPE,
     OPENXR_JOINTS,
     WEBXR_JOINTS,
+    HandParts,
     HandShape,
-    bone_angles,
     joint_angles,
     joints_from_angles,
     mediapipe_joints,
@@ -58,12 +58,18 @@ def test_what_leads_out_of_the_plane_of_bending_is_kept_apart(
     # `HandPose.angles` do not know of it ...
     np.testing.assert_allclose(joint_angles(joints, side), angles, atol=3e-4)
     # ... and with it every joint is there again.
-    local = world_from_wrist.inverse().apply(joints.astype(np.float64))
-    found, sideways = bone_angles(local, side)
-    np.testing.assert_allclose(sideways, bend, atol=3e-4)
-    shape = HandShape.of_local(local, side)
-    again = joints_from_angles(found, shape, world_from_wrist, sideways)
-    np.testing.assert_allclose(again, joints, atol=2e-6)
+    local = np.asarray(world_from_wrist.inverse().apply(joints.astype(np.float64)), np.float64)
+    parts = HandParts.of(local[None], (side,))
+    np.testing.assert_allclose(parts.sideways[0], bend, atol=3e-4)
+    np.testing.assert_allclose(parts.angles[0], angles, atol=3e-4)
+    np.testing.assert_allclose(world_from_wrist.apply(parts.joints()[0]), joints, atol=2e-6)
+    # Both hands at once are each by itself.
+    other = "left" if side == "right" else "right"
+    mirrored = local * np.array([-1.0, 1.0, 1.0])
+    both = HandParts.of(np.stack([local, mirrored]), (side, other))
+    np.testing.assert_allclose(both.angles[1], both.angles[0], atol=1e-9)
+    np.testing.assert_allclose(both.sideways[1], both.sideways[0], atol=1e-9)
+    np.testing.assert_allclose(both.joints(), np.stack([local, mirrored]), atol=1e-7)
 
 
 @given(sides, spreads, flexions, poses)
