@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avatar.code_numbers import GROUPS, LARGEST, POSE, CodeNumbers, Group
+from avatar.code_numbers import GAZE, GROUPS, LARGEST, POSE, CodeNumbers, Group
 from avatar.symbol_tables import CLASSES, UNIT_CLASS
 
 Int64 = npt.NDArray[np.int64]
@@ -24,8 +24,10 @@ TURNS = 240
 """Packets are numbered modulo this, of which every PERIODS is a divisor."""
 PERIODS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 30, 40, 48)
 """In how many packets every number is sent once without prediction."""
-POSE_PERIOD = 4
-"""The same for places and rotations of head and wrists: few numbers, and the first to be missed."""
+SOON = {"face": POSE + GAZE + 8, "left": POSE, "right": POSE, "appearance": 0}
+SOON_PERIOD = 4
+"""The same for the first numbers of each group: head, gaze and the face's main motions, wrists.
+They are few and the first to be missed."""
 OFFSETS = 16
 """Class offsets of a band, -8 to 7."""
 MIDDLE = 8
@@ -100,7 +102,7 @@ class PacketFormat:
 
     def layout(self, presences: Presences, turn: int, period: int) -> Layout:
         """Of packet number `turn` when every number is refreshed once a `period`."""
-        round_length = math.lcm(period, min(period, POSE_PERIOD))
+        round_length = math.lcm(period, min(period, SOON_PERIOD))
         slot = turn % round_length if PREDICTED in presences else 0
         key = (presences, period, slot)
         if key not in self._layouts:
@@ -146,8 +148,8 @@ def _bands(group: Group, fresh: bool, slot: int, period: int) -> list[tuple[Indi
     if fresh:
         return [(part, True) for part in parts if len(part)]
     refreshed = (indices - slot) % period == 0
-    if group.name != "appearance":
-        refreshed[:POSE] = (indices[:POSE] - slot) % min(period, POSE_PERIOD) == 0
+    soon = indices[: SOON[group.name]]
+    refreshed[: len(soon)] = (soon - slot) % min(period, SOON_PERIOD) == 0
     bands = [(part[~refreshed[part]], False) for part in parts]
     # The refreshed numbers of a whole group are one band.
     return [
