@@ -29,8 +29,9 @@ Through = Callable[[AvatarCode], AvatarCode]
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.35
 """How far the crops reach beyond the lips' and lids' rims, as a part of their width."""
-NEXT_NS = 100_000_000
-"""Moments closer than this follow one another: their pair tells how the picture flickers."""
+NEXT_NS = 50_000_000
+"""Moments closer than this are neighbours, in videos of 20 frames a second and more: their pair
+tells how the picture flickers."""
 
 
 @dataclass(slots=True)
