@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatar.code_numbers import GROUPS, CodedAvatar, CodeNumbers, turned_like
-from avatar.concealment import Concealment, Moment
+from avatar.concealment import HORIZON_MS, Concealment, Moment
 from avatar.level_coding import read_levels, write_levels
 from avatar.packet_format import (
     ABSENT,
@@ -366,10 +366,9 @@ class BitstreamDecoder:
         )
         if presences[0] != ABSENT and not known[0]:
             return None
-        if self._newest is not None and self._newest.t_ms < time_ms:
-            self._before = self._newest
-        else:
-            self._before = None
+        last = self._newest  # what lies on the other side of a pause has nothing between
+        follows = last is not None and 0 < time_ms - last.t_ms <= HORIZON_MS
+        self._before = last if follows else None
         self._newest = Moment(time_ms, after, self._speed, known, origin)
         return state.numbers.code_of(after, known, time_ms * MS, origin)
 

@@ -658,6 +658,14 @@ def test_a_hand_that_comes_or_goes_is_not_dragged_between() -> None:
             assert np.linalg.norm(hand.joints - wanted.joints, axis=1).max() < 4e-3
 
 
+def test_nothing_is_interpolated_over_a_pause() -> None:
+    codes = moving(40)
+    late = replace(codes[39], t_ns=codes[30].t_ns + 10**10)
+    decoder = decoded([*codes[:31], late])
+    got = decoder.at(codes[30].t_ns + 5 * 10**9)
+    assert head_error_mm(got, late) < 0.2
+
+
 def test_moments_left_out_at_few_bits_are_interpolated() -> None:
     codes = moving(150)
     for k, code in enumerate(codes):  # to and fro, twice a second
@@ -701,6 +709,8 @@ def test_damaged_packets_end_in_one_error_and_the_stream_goes_on() -> None:
             decoder.decode(bytes(bad))
         except BitstreamError:
             refused += 1
+        for seen in (decoder.concealed(code.t_ns), decoder.at(code.t_ns)):
+            assert seen is None or np.isfinite(seen.appearance).all()
     assert refused > 5
     encoder.request_key()
     packet = encoder.encode(replace(speech(1)[0], t_ns=90_000_000_000))
