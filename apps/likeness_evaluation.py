@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assets.manifest import asset_path
 from avatar.landmark_map import INNER_LIPS, LIDS
 from avatar.personal_avatar import PersonalAvatar
-from avatar.picture_metrics import psnr, sharpness, ssim
+from avatar.picture_metrics import flicker, flip, psnr, sharpness, ssim
 from render.renderer import Renderer, RenderOptions, open_renderer
 from streams.avatar_code import AvatarCode
 from streams.camera import Camera
@@ -29,11 +29,14 @@ Through = Callable[[AvatarCode], AvatarCode]
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.35
 """How far the crops reach beyond the lips' and lids' rims, as a part of their width."""
+NEXT_NS = 50_000_000
+"""Moments closer than this are neighbours, in videos of 20 frames a second and more: their pair
+tells how the picture flickers."""
 
 
 @dataclass(slots=True)
 class Figures:
-    """Means over the evaluated frames."""
+    """Means over the evaluated frames; nan: nothing to measure."""
 
     frames: int = 0
     psnr_db: float = 0.0
@@ -41,13 +44,19 @@ class Figures:
     sharpness: float = 0.0
     mouth_db: float = 0.0
     eyes_db: float = 0.0
+    flip: float = np.nan
+    """0..1, lower is better; only when it was asked for."""
+    flicker: float = np.nan
+    """Code values; only of moments that follow one another."""
 
     def line(self) -> str:
         """One row for people."""
-        return (
+        row = (
             f"{self.psnr_db:5.2f} dB, SSIM {self.ssim:.3f}, sharpness {self.sharpness:.2f}, "
             f"mouth {self.mouth_db:5.2f} dB, eyes {self.eyes_db:5.2f} dB"
         )
+        row += f", FLIP {self.flip:.3f}" if np.isfinite(self.flip) else ""
+        return row + (f", flicker {self.flicker:.2f}" if np.isfinite(self.flicker) else "")
 
 
 @dataclass(slots=True)
@@ -87,11 +96,15 @@ def evaluate_likeness(
     with_frames: bool,
     through: Through | None = None,
     keep: int = 0,
+    with_flip: bool = False,
 ) -> Evaluation:
     """Encode (with frames) or drive (without), decode, draw, compare. Moments without a face are
-    left out; the first `keep` pairs of pictures come back too, from moments evenly far apart."""
+    left out; the first `keep` pairs of pictures come back too, from moments evenly far apart.
+    `with_flip` takes a quarter of a second a picture and the extra "bench"."""
     patch, found = FacePatch(), Evaluation()
     rows: list[tuple[float, ...]] = []
+    flickers: list[float] = []
+    last: _Shown | None = None
     options = RenderOptions(depth=False, antialias="none", shadows=False)
     with open_renderer("gl", options) as renderer:
         for frame, state in moments:
@@ -105,19 +118,46 @@ def evaluate_likeness(
                 continue
             if len(found.pictures) < keep:
                 found.pictures.append((frame.rgb, ours))
+            shown = _Shown(state.t_ns, ours, frame.rgb, face)
+            flickers += [] if last is None else shown.flicker_after(last)
+            last = shown
             rows.append(
                 (
                     psnr(ours, frame.rgb, face), ssim(ours, frame.rgb, face),
                     sharpness(ours, frame.rgb, face),
                     psnr(ours, frame.rgb, mouth) if mouth.any() else np.nan,
                     psnr(ours, frame.rgb, eyes) if eyes.any() else np.nan,
+                    flip(ours, frame.rgb, face) if with_flip else np.nan,
                 )
             )  # fmt: skip
     if not rows:
         raise ValueError("evaluate_likeness: expected moments with a face, got none")
-    means = np.nanmean(np.array(rows), axis=0)
-    found.figures = Figures(len(rows), *(float(value) for value in means))
+    means = [_mean(column) for column in np.array(rows).T]
+    found.figures = Figures(len(rows), *means, flicker=_mean(np.array(flickers)))
     return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """One moment, drawn."""
+
+    t_ns: int
+    ours: UInt8
+    source: UInt8
+    face: Mask
+
+    def flicker_after(self, last: _Shown) -> list[float]:
+        """How the error changed since the moment before, if that was just before."""
+        both = self.face & last.face if self.face.shape == last.face.shape else None
+        if both is None or not both.any() or not 0 < self.t_ns - last.t_ns <= NEXT_NS:
+            return []
+        pictures, sources = np.stack([last.ours, self.ours]), np.stack([last.source, self.source])
+        return [flicker(pictures, sources, both)]
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def draw_over(renderer: Renderer, avatar: PersonalAvatar, code: AvatarCode, frame: Frame) -> UInt8:
@@ -132,6 +172,15 @@ def spread(items: Sequence[int], count: int) -> list[int]:
     if len(items) <= count:
         return list(items)
     return [items[int(k)] for k in np.linspace(0, len(items) - 1, count)]
+
+
+def spread_pairs(items: Sequence[int], count: int) -> list[int]:
+    """About `count` of the items in pairs that follow one another, the pairs evenly far apart:
+    enough to tell flicker from, at the cost of as many pictures as without."""
+    if len(items) < 2:
+        return list(items)
+    firsts = spread(range(len(items) - 1), max(1, count // 2))
+    return [items[k] for k in sorted({k + step for k in firsts for step in (0, 1)})]
 
 
 def _fill_box(mask: Mask, points: npt.NDArray[np.float64], margin: float) -> None:

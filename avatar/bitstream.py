@@ -4,6 +4,8 @@ encoder = BitstreamEncoder(avatar, BitstreamOptions(kbit_s=24.0))
 decoder = BitstreamDecoder(avatar)
 packet = encoder.encode(code)            # bytes, or None: this moment is left out
 seen = decoder.decode(packet)            # an AvatarCode, or None while too little is known
+seen = decoder.concealed(t_ns)           # at a moment that no packet came for
+seen = decoder.at(t_ns)                  # at any moment, for one who plays a packet late
 
 Each packet is read by itself; only what it predicts from may be missing. Every number is sent
 without prediction once in `heal_s`, so that whatever was lost is whole again then.
@@ -11,14 +13,14 @@ without prediction once in `heal_s`, so that whatever was lost is whole again th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from avatar.code_numbers import GROUPS, LARGEST, CodedAvatar, CodeNumbers, turned_like
-from avatar.eye_balls import STRAIGHT
+from avatar.code_numbers import GROUPS, CodedAvatar, CodeNumbers, turned_like
+from avatar.concealment import HORIZON_MS, Concealment, Moment
+from avatar.level_coding import read_levels, write_levels
 from avatar.packet_format import (
     ABSENT,
     FRESH,
@@ -29,29 +31,19 @@ from avatar.packet_format import (
     PREDICTED,
     QUALITIES,
     TURNS,
+    Layout,
     PacketFormat,
+    Presences,
 )
+from avatar.quantiser import Quantised, held_class, quantise, reconstructed
 from avatar.range_coder import RangeCoderError, RangeDecoder, RangeEncoder
 from avatar.rate_control import RateControl
-from avatar.symbol_tables import (
-    CLASSES,
-    SYMBOLS,
-    even_table,
-    level_table,
-    magnitude_bits,
-    near_table,
-    presence_table,
-    rare_table,
-)
-from avatar.symbol_tables import LARGEST as LARGEST_LEVEL
+from avatar.symbol_tables import even_table, near_table, presence_table, rare_table
 from streams.avatar_code import ORIGINS, AvatarCode
 from streams.tracked_state import SIDES
 
 Int64 = npt.NDArray[np.int64]
 
-ROUNDING = 6
-"""Of 16: from which part of a step on a level is rounded up; 8 would be to the nearest. Small
-changes are mostly the tracker's noise, and a zero is the cheapest level."""
 HEADER = 3
 """Bytes before the range coder's: the packet's number, and its time in ms modulo 65536."""
 KEY_EVERY = 64
@@ -60,10 +52,9 @@ LONGEST_PAUSE_NS = 20_000_000_000
 LEAST_ENCODED_KBIT_S = 8.0
 """Below, what a picture told does not fit beside the face: such codes go as driven ones. At this
 rate both looked equally well on three talking people, at half of it driven by 1 dB and more."""
-TOO_LARGE = 1.6
-"""Times its wanted size, at which a packet is made again."""
 MS = 1_000_000
-MAGNITUDES = LARGEST_LEVEL + 2
+APPEARANCE = GROUPS.index("appearance")
+LAST_KEEP = len(KEEPS) - 1
 
 
 class BitstreamError(ValueError):
@@ -86,36 +77,30 @@ class BitstreamOptions:
             raise ValueError(f"BitstreamOptions.heal_s: expected 0.1 to 2, got {self.heal_s}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """One group of a packet that is being written."""
-
-    name: str
-    presence: int
-    offsets: list[int]
-    keeps: list[int]
-    """Indices into KEEPS; of fresh bands 0."""
-    kinds: Int64
-    levels: Int64
-    values: Int64
-    """What the receiver will have."""
-
-
 class _State:
     """What both ends know of the last packet."""
 
     def __init__(self, numbers: CodeNumbers) -> None:
         self.numbers = numbers
         self.format = PacketFormat(numbers)
-        self.values = {
-            name: np.zeros(len(group.step), np.int64) for name, group in numbers.groups.items()
-        }
-        self.present: dict[str, bool] = dict.fromkeys(GROUPS, False)
+        self.presence_tables = [presence_table(16 if name in SIDES else 8) for name in GROUPS]
+        self.row = np.zeros(numbers.size, np.int64)
+        """All numbers; those of absent groups are 0."""
+        self.presences: Presences = (ABSENT,) * len(GROUPS)
 
-    def forget(self, name: str) -> None:
-        """The group is not in the packet."""
-        self.values[name] = np.zeros_like(self.values[name])
-        self.present[name] = False
+    @property
+    def values(self) -> dict[str, Int64]:
+        """The row's groups."""
+        return {name: self.row[self.numbers.spans[name]] for name in GROUPS}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packet:
+    """A packet that is not sent yet, and what the receiver will know after it."""
+
+    data: bytes
+    presences: Presences
+    row: Int64
 
 
 class BitstreamEncoder:
@@ -136,131 +121,110 @@ class BitstreamEncoder:
     def encode(self, code: AvatarCode) -> bytes | None:
         """The packet of this moment; None: left out, for the bitrate. Raises ValueError for a code
         of another avatar."""
-        numbers = self._state.numbers
         self._require_own(code)
         last = self._last_t_ns
         if last is not None and not 0 < code.t_ns - last <= LONGEST_PAUSE_NS:
             self._key = True
-        wanted = self._rate.wanted_bits(code.t_ns)
-        if wanted is None and not self._key:
+        budget = None if self._key else self._rate.budget(code.t_ns)
+        if budget is None and not self._key:
             return None
-        wanted = 8.0 if wanted is None else wanted
-        key, turn = self._key, (self._turn + 1) % TURNS
+        turn = (self._turn + 1) % TURNS
         self._choose_period(code.t_ns)
-        hands = {hand.side: hand for hand in code.hands}
-        shown = {side: numbers.hand(hand) for side, hand in hands.items()}
-        face, shows = numbers.face(code), self._shows(code)
-        packet, parts = self._packet(code, shows, face, shown, key, turn)
-        if not key and 8 * len(packet) > TOO_LARGE * wanted:
-            self._rate.coarser(8 * len(packet), wanted)
-            packet, parts = self._packet(code, shows, face, shown, key, turn)
-        self._rate.sent(code.t_ns, 8 * len(packet), wanted, key)
-        for name in GROUPS:
-            if name in parts:
-                self._state.values[name] = parts[name].values
-                self._state.present[name] = True
-            else:
-                self._state.forget(name)
+        row, presences = self._wanted(code, self._key)
+        shows = self._shows(code)
+        packet = self._packet(code, row, presences, shows, turn)
+        if budget is not None and 8 * len(packet.data) > budget.tolerated:
+            self._rate.coarser(8 * len(packet.data), budget)
+            packet = self._packet(code, row, presences, shows, turn)
+            if 8 * len(packet.data) > budget.most:
+                self._rate.coarser(8 * len(packet.data), budget)
+                return None
+        self._rate.sent(code.t_ns, 8 * len(packet.data), budget)
+        self._state.row, self._state.presences = packet.row, packet.presences
         self._turn, self._last_t_ns, self._key = turn, code.t_ns, False
-        return packet
+        return packet.data
+
+    def _wanted(self, code: AvatarCode, key: bool) -> tuple[Int64, Presences]:
+        """All numbers of the code but the appearance's, and how they are to be sent."""
+        state, numbers = self._state, self._state.numbers
+        row, presences = np.zeros(numbers.size, np.int64), [ABSENT] * len(GROUPS)
+        found = numbers.hands(code.hands)
+        face = numbers.face(code)
+        if face is not None:
+            found["face"] = face
+        for name, values in found.items():
+            group, span = GROUPS.index(name), numbers.spans[name]
+            row[span] = turned_like(values, state.row[span])
+            known = state.presences[group] != ABSENT and not key
+            presences[group] = PREDICTED if known else FRESH
+        return row, tuple(presences)
 
     def _packet(
-        self,
-        code: AvatarCode,
-        shows: Int64 | None,
-        face: Int64 | None,
-        hands: dict[str, Int64],
-        key: bool,
-        turn: int,
-    ) -> tuple[bytes, dict[str, _Part]]:
-        quality, state = self._rate.quality, self._state
-        parts: dict[str, _Part] = {}
-        if face is not None:
-            face = turned_like(face, state.values["face"])
-            parts["face"] = self._part("face", face, key, turn, quality)
-            steps = state.format.steps("appearance", quality)
-            if shows is None or bool((shows >= steps).any()):
-                told = state.numbers.told(code, parts["face"].values)
-                parts["appearance"] = self._part("appearance", told, key, turn, quality)
-        for side, values in hands.items():
-            like = turned_like(values, state.values[side])
-            parts[side] = self._part(side, like, key, turn, quality)
+        self, code: AvatarCode, row: Int64, presences: Presences, shows: Int64 | None, turn: int
+    ) -> _Packet:
+        state, quality = self._state, self._rate.quality
+        after = np.zeros_like(row)
+        parts = [self._part(row, presences, turn, after)] if any(presences) else []
+        span = state.numbers.spans["appearance"]
+        if presences[0] != ABSENT and (
+            shows is None or bool((shows >= state.format.steps(quality)[span]).any())
+        ):
+            row[span] = state.numbers.told(code, after[state.numbers.spans["face"]])
+            told = (ABSENT,) * APPEARANCE + (FRESH if self._key else PREDICTED,)
+            parts.append(self._part(row, told, turn, after))
+            presences = presences[:APPEARANCE] + told[APPEARANCE:]
         origin = "encoded" if shows is None else "driven"
-        return self._written(code.t_ns // MS, origin, key, turn, quality, parts), parts
+        data = self._written(code.t_ns // MS, origin, turn, presences, parts)
+        return _Packet(data, presences, after)
 
-    def _part(self, name: str, wanted: Int64, key: bool, turn: int, quality: int) -> _Part:
-        """Quantise one group; the prediction and the table of each band are those that cost
-        least."""
-        form, before = self._state.format, self._state.values[name]
-        fresh = key or not (self._state.present[name] or name == "appearance")
-        layout = form.layout(name, fresh, turn, self._period)
-        kinds = form.kinds(name, fresh, turn, self._period, quality)
-        steps = form.steps(name, quality)[layout.order]
-        x, last = wanted[layout.order], before[layout.order]
-        counts = layout.counts
-        # Which prediction: the one with the fewest bits by a rough measure.
-        tried = np.array(KEEPS if not layout.fresh.all() else KEEPS[:1])
-        part, whole = np.float32(1.0) / steps.astype(np.float32), tried.astype(np.float32) / 8
-        off = np.abs(x * part - whole[:, None] * (last * part))
-        rough = np.log2(np.float32(1.0) + off)
-        sums = np.add.reduceat(rough, layout.starts, axis=1)
-        sums[1:, layout.fresh] = np.inf
-        keeps = sums.argmin(0)
-        guess = (last * np.repeat(tried[keeps], counts)) >> 3
-        levels = _levels(x - guess, steps)
-        # Which table: by what the levels cost.
-        size = np.minimum(np.abs(levels), LARGEST_LEVEL + 1)
-        # A band's costs by table and class: (OFFSETS, B).
-        costs = np.add.reduceat(
-            offset_bits().reshape(OFFSETS, -1).take(kinds * MAGNITUDES + size, axis=1),
-            layout.starts, axis=1,
+    def _part(
+        self, row: Int64, presences: Presences, turn: int, after: Int64
+    ) -> tuple[Layout, Quantised]:
+        """Quantise the numbers of `row` that are present; what they become goes to `after`."""
+        form, quality = self._state.format, self._rate.quality
+        layout = form.layout(presences, turn, self._period)
+        order = layout.order
+        part = quantise(
+            layout, form.steps(quality).take(order), form.kinds(quality).take(layout.kind_index),
+            row.take(order), self._state.row.take(order),
         )  # fmt: skip
-        offsets, near = [], MIDDLE
-        for band in range(len(counts)):
-            near = int((costs[:, band] + np.abs(np.arange(OFFSETS) - near)).argmin())
-            offsets.append(near)
-        chosen = _class(kinds + np.repeat(np.array(offsets) - MIDDLE, counts))
-        values = np.empty_like(wanted)
-        values[layout.order] = _held(guess + levels * steps)
-        presence = FRESH if fresh else PREDICTED
-        return _Part(name, presence, offsets, [int(k) for k in keeps], chosen, levels, values)
+        after[order] = part.values
+        return layout, part
 
     def _written(
         self,
         time_ms: int,
         origin: str,
-        key: bool,
         turn: int,
-        quality: int,
-        parts: dict[str, _Part],
+        presences: Presences,
+        parts: list[tuple[Layout, Quantised]],
     ) -> bytes:
         coder = RangeEncoder()
-        coder.encode_one(int(key), rare_table(KEY_EVERY))
-        if key:
+        coder.encode_one(int(self._key), rare_table(KEY_EVERY))
+        if self._key:
             coder.encode_bits((time_ms >> 16) & 0xFFFFFFFF, 32)
             coder.encode_bits(self._state.numbers.check, 32)
-        coder.encode_one(quality, even_table(QUALITIES))
+        coder.encode_one(self._rate.quality, even_table(QUALITIES))
         coder.encode_one(PERIODS.index(self._period), even_table(len(PERIODS)))
         coder.encode_one(ORIGINS.index(origin), even_table(len(ORIGINS)))
-        for name in GROUPS:
-            part = parts.get(name)
-            presence = ABSENT if part is None else part.presence
-            coder.encode_one(presence, presence_table(16 if name in SIDES else 8))
-        for part in parts.values():
-            layout = self._state.format.layout(
-                part.name, part.presence == FRESH, turn, self._period
-            )
-            offset, keep = MIDDLE, len(KEEPS) - 1
-            for band, fresh in enumerate(layout.fresh):
-                coder.encode_one(part.offsets[band], near_table(OFFSETS, offset))
-                offset = part.offsets[band]
+        for presence, table in zip(presences, self._state.presence_tables, strict=True):
+            coder.encode_one(presence, table)
+        for layout, part in parts:
+            near, last = MIDDLE, LAST_KEEP
+            for opens, fresh, offset, keep in zip(
+                layout.opens, layout.fresh.tolist(), part.offsets, part.keeps, strict=True
+            ):
+                near, last = (MIDDLE, LAST_KEEP) if opens else (near, last)
+                coder.encode_one(offset, near_table(OFFSETS, near))
+                near = offset
                 if not fresh:
-                    coder.encode_one(part.keeps[band], near_table(len(KEEPS), keep))
-                    keep = part.keeps[band]
-        if parts:
-            kinds = np.concatenate([part.kinds for part in parts.values()])
-            levels = np.concatenate([part.levels for part in parts.values()])
-            _write_levels(coder, kinds, levels)
+                    coder.encode_one(keep, near_table(len(KEEPS), last))
+                    last = keep
+        if len(parts) == 1:
+            write_levels(coder, parts[0][1].kinds, parts[0][1].levels)
+        elif parts:
+            kinds = np.concatenate([part.kinds for _, part in parts])
+            write_levels(coder, kinds, np.concatenate([part.levels for _, part in parts]))
         header = bytes([turn]) + (time_ms & 0xFFFF).to_bytes(2, "big")
         return header + coder.finish()
 
@@ -299,21 +263,42 @@ class BitstreamDecoder:
     def __init__(self, avatar: CodedAvatar) -> None:
         self._state = _State(CodeNumbers(avatar))
         self._turn, self._time_ms = None, None
-        self._stale = {
-            name: np.ones(len(values), bool) for name, values in self._state.values.items()
-        }
-        self._known = {name: ~stale for name, stale in self._stale.items()}
-        self._last: AvatarCode | None = None
+        self._stale = np.ones(len(self._state.row), bool)
+        self._known = np.zeros(len(self._state.row), bool)
+        self._concealment = Concealment(self._state.numbers)
+        self._speed = np.zeros_like(self._state.row)
+        self._before: Moment | None = None
+        self._newest: Moment | None = None
 
     @property
     def healing(self) -> float:
         """0..1: share of the numbers present that a loss may have left wrong."""
-        marks = [self._stale[name] for name in GROUPS if self._state.present[name]]
+        spans = self._state.numbers.spans
+        marks = [
+            self._stale[spans[name]]
+            for name, presence in zip(GROUPS, self._state.presences, strict=True)
+            if presence != ABSENT
+        ]
         return float(np.concatenate(marks).mean()) if marks else 0.0
 
     def concealed(self, t_ns: int) -> AvatarCode | None:
-        """What to show at a moment whose packet is missing: the last that is known."""
-        return None if self._last is None else replace(self._last, t_ns=t_ns)
+        """What to show at a moment from the newest packet on whose own is missing: how heads and
+        hands have likely gone on. None before the first."""
+        newest = self._newest
+        if newest is None:
+            return None
+        passed_ms = (t_ns - newest.t_ms * MS) // MS
+        row = self._concealment.carried(newest.row, newest.speed, passed_ms)
+        return self._state.numbers.code_of(row, newest.known, t_ns, newest.origin)
+
+    def at(self, t_ns: int) -> AvatarCode | None:
+        """What to show at any moment, for one who plays one packet late: interpolated between the
+        last two, and `concealed` after them. None before the first."""
+        before, newest = self._before, self._newest
+        if newest is None or before is None or t_ns >= newest.t_ms * MS:
+            return self.concealed(t_ns)
+        row = self._concealment.between(before, newest, t_ns // MS)
+        return self._state.numbers.code_of(row, before.known, t_ns, before.origin)
 
     def decode(self, packet: bytes) -> AvatarCode | None:
         """The code; None for a packet that is late or a copy, and after joining without a key
@@ -354,121 +339,53 @@ class BitstreamDecoder:
         quality = coder.decode_one(even_table(QUALITIES))
         period = PERIODS[coder.decode_one(even_table(len(PERIODS)))]
         origin = ORIGINS[coder.decode_one(even_table(len(ORIGINS)))]
-        presences = {
-            name: coder.decode_one(presence_table(16 if name in SIDES else 8)) for name in GROUPS
-        }
-        present = [name for name in GROUPS if presences[name] != ABSENT]
-        keeps: dict[str, Int64] = {}
-        kinds: list[Int64] = []
-        for name in present:
-            fresh = presences[name] == FRESH
-            layout = form.layout(name, fresh, turn, period)
-            offset, keep = MIDDLE, len(KEEPS) - 1
-            offsets, kept = [], []
-            for is_fresh in layout.fresh:
-                offset = coder.decode_one(near_table(OFFSETS, offset))
-                offsets.append(offset - MIDDLE)
-                if not is_fresh:
-                    keep = coder.decode_one(near_table(len(KEEPS), keep))
-                kept.append(0 if is_fresh else KEEPS[keep])
-            counts = layout.counts
-            keeps[name] = np.repeat(np.array(kept), counts)
-            shift = np.repeat(np.array(offsets), counts)
-            base = form.kinds(name, fresh, turn, period, quality)
-            kinds.append(_class(base + shift))
-        levels = _read_levels(coder, np.concatenate(kinds)) if kinds else np.zeros(0, np.int64)
+        presences = tuple(coder.decode_one(table) for table in state.presence_tables)
+        layout = form.layout(presences, turn, period)
+        passed_ms = 0 if self._time_ms is None else time_ms - self._time_ms
+        base = state.row
+        if gap != 1:  # what the sender had before this packet is only guessed
+            base = self._concealment.carried(
+                base, self._speed, passed_ms * (gap - 1) // max(gap, 1)
+            )
+            self._stale[:] = True
+        after = np.zeros_like(base)
+        if any(presences):
+            after[layout.order] = self._numbers(coder, layout, quality, base)
         self._turn, self._time_ms = turn, time_ms
-        start = 0
-        for name in GROUPS:
-            if name not in present:
-                state.forget(name)
-                self._known[name][:] = False
-                self._stale[name][:] = name != "appearance"
-                continue
-            fresh = presences[name] == FRESH
-            layout = form.layout(name, fresh, turn, period)
-            count = len(layout.order)
-            steps = form.steps(name, quality)[layout.order]
-            guess = (state.values[name][layout.order] * keeps[name]) >> 3
-            some = guess + levels[start : start + count] * steps
-            start += count
-            values = np.empty(count, np.int64)
-            values[layout.order] = _held(some)
-            state.values[name], state.present[name] = values, True
-            if gap != 1:
-                self._stale[name][:] = True
-            self._stale[name][layout.whole] = False
-            self._known[name][layout.whole] = True
-        code = self._code(time_ms * MS, origin)
-        self._last = code if code is not None else self._last
-        return code
-
-    def _code(self, t_ns: int, origin: str) -> AvatarCode | None:
-        state, numbers = self._state, self._state.numbers
-        pose, gaze = None, STRAIGHT
-        geometry = np.zeros(numbers.geometry, np.float32)
-        appearance = np.zeros(numbers.appearance, np.float32)
-        if state.present["face"]:
-            if not self._known["face"].all():
-                return None
-            face = state.values["face"]
-            pose, gaze, geometry = numbers.face_of(face)
-            told = state.values["appearance"] if state.present["appearance"] else None
-            appearance = numbers.appearance_of(told, face)
-        hands = tuple(
-            numbers.hand_of(side, state.values[side])
-            for side in SIDES
-            if state.present[side] and self._known[side].all()
+        state.row, state.presences = after, presences
+        jumped = layout.whole[self._stale[layout.whole]]
+        self._speed = self._concealment.speed(base, after, passed_ms // max(gap, 1), jumped)
+        self._stale[layout.whole], self._known[layout.whole] = False, True
+        if len(layout.absent):
+            self._stale[layout.absent], self._known[layout.absent] = True, False
+            if presences[APPEARANCE] == ABSENT:  # then it is as expected: exactly known
+                self._stale[state.numbers.spans["appearance"]] = False
+        known = tuple(
+            presence != ABSENT and (name == "appearance" or bool(self._known[span].all()))
+            for (name, span), presence in zip(state.numbers.spans.items(), presences, strict=True)
         )
-        return AvatarCode(t_ns, numbers.avatar.id, geometry, appearance, gaze, pose, hands, origin)
+        if presences[0] != ABSENT and not known[0]:
+            return None
+        last = self._newest  # what lies on the other side of a pause has nothing between
+        follows = last is not None and 0 < time_ms - last.t_ms <= HORIZON_MS
+        self._before = last if follows else None
+        self._newest = Moment(time_ms, after, self._speed, known, origin)
+        return state.numbers.code_of(after, known, time_ms * MS, origin)
 
-
-@cache
-def offset_bits() -> npt.NDArray[np.float32]:
-    """(OFFSETS, CLASSES, magnitudes): what a level costs when its class is shifted."""
-    shifts = np.arange(-MIDDLE, OFFSETS - MIDDLE)[:, None]
-    kinds = np.clip(np.arange(CLASSES) + shifts, 0, CLASSES - 1)
-    return magnitude_bits()[kinds].astype(np.float32)
-
-
-def _held(values: Int64) -> Int64:
-    return np.minimum(np.maximum(values, -LARGEST), LARGEST)  # a third of what np.clip takes
-
-
-def _class(kinds: Int64) -> Int64:
-    return np.minimum(np.maximum(kinds, 0), CLASSES - 1)
-
-
-def _levels(residual: Int64, steps: Int64) -> Int64:
-    size = (16 * np.abs(residual) + ROUNDING * steps) // (16 * steps)
-    return np.where(residual < 0, -size, size)
-
-
-def _write_levels(coder: RangeEncoder, kinds: Int64, levels: Int64) -> None:
-    """By classes, in each in the order of the packet; escaped magnitudes follow."""
-    limit = LARGEST_LEVEL + 1
-    symbols = (np.minimum(np.maximum(levels, -limit), limit) + limit).astype(np.int32)
-    order = np.argsort(kinds, kind="stable")
-    counts = np.bincount(kinds, minlength=CLASSES)
-    start = 0
-    for kind in np.flatnonzero(counts):
-        count = int(counts[kind])
-        coder.encode(symbols[order[start : start + count]], level_table(int(kind)))
-        start += count
-    for level in levels[np.abs(levels) >= limit]:
-        coder.encode_number(abs(int(level)) - limit)
-
-
-def _read_levels(coder: RangeDecoder, kinds: Int64) -> Int64:
-    limit = LARGEST_LEVEL + 1
-    order = np.argsort(kinds, kind="stable")
-    counts = np.bincount(kinds, minlength=CLASSES)
-    sorted_symbols = [
-        coder.decode(int(counts[kind]), level_table(int(kind))) for kind in np.flatnonzero(counts)
-    ]
-    levels = np.empty(len(kinds), np.int64)
-    levels[order] = np.concatenate(sorted_symbols).astype(np.int64) - limit
-    for index in np.flatnonzero((levels == -limit) | (levels == SYMBOLS - 1 - limit)):
-        size = limit + coder.decode_number()
-        levels[index] = size if levels[index] > 0 else -size
-    return levels
+    def _numbers(self, coder: RangeDecoder, layout: Layout, quality: int, base: Int64) -> Int64:
+        """(N,) in the order of coding, predicted from `base`."""
+        form = self._state.format
+        near, last = MIDDLE, LAST_KEEP
+        shifts: list[int] = []
+        keeps: list[int] = []
+        for opens, fresh in zip(layout.opens, layout.fresh.tolist(), strict=True):
+            near, last = (MIDDLE, LAST_KEEP) if opens else (near, last)
+            near = coder.decode_one(near_table(OFFSETS, near))
+            if not fresh:
+                last = coder.decode_one(near_table(len(KEEPS), last))
+            shifts.append(near - MIDDLE)
+            keeps.append(0 if fresh else KEEPS[last])
+        kinds = form.kinds(quality).take(layout.kind_index)
+        levels = read_levels(coder, held_class(kinds + np.array(shifts).take(layout.band_of)))
+        guess = (base.take(layout.order) * np.array(keeps).take(layout.band_of)) >> 3
+        return reconstructed(guess, levels, form.steps(quality).take(layout.order))

@@ -38,31 +38,48 @@ def own_inputs(poses: Float32, geometry: Float32, gaze: Float32) -> Float32:
     return np.concatenate([poses, geometry, angles], axis=-1).astype(np.float32)
 
 
-def kernel(inputs: Float32, points: Float32, point_squares: Float32 | None = None) -> Float32:
-    """(N, D) and (C, D), already divided by their lengths -> (N, C), Matern 1/2. `point_squares`
-    (C,): the points' squared lengths, where they are known."""
-    if point_squares is None:
-        point_squares = (points**2).sum(1)
-    squares = (inputs**2).sum(1)[:, None] + point_squares - 2.0 * inputs @ points.T
+def kernel(inputs: Float32, points: Float32) -> Float32:
+    """(N, D) and (C, D), already divided by their lengths -> (N, C), Matern 1/2."""
+    squares = (inputs**2).sum(1)[:, None] + (points**2).sum(1) - 2.0 * inputs @ points.T
     return np.exp(-np.sqrt(np.maximum(squares, 0.0))).astype(np.float32)
 
 
 class OwnDriving:
-    """The appearance that a model expects of its own person."""
+    """The appearance that a model expects of its own person; `expected_slow` is its twin."""
 
     def __init__(self, model: PersonalModel) -> None:
         self._model = model
-        self._points = model.own_points * model.own_metric
-        self._squares = (self._points**2).sum(1)
+        points = model.own_points * model.own_metric
+        self._minus_twice = np.ascontiguousarray(-2.0 * points.T, np.float32)
+        self._squares = (points**2).sum(1)
+        # Both maps in one product: reading them is what takes the time.
+        self._map = np.concatenate([model.own_map, model.own_point_map]).astype(np.float32)
 
     def appearance(self, pose: Rigid, geometry: Float32, gaze: Float32) -> Float32:
         """`world_from_head`, (P,), (2, 3) unit vectors -> (A,) float32."""
         model = self._model
-        place = np.concatenate([pose.rotvec(), pose.xyz]).astype(np.float32)
-        if len(place) != POSE:
-            raise ValueError(f"OwnDriving: expected {POSE} numbers of a pose, got {len(place)}")
-        inputs = (own_inputs(place, geometry, gaze) - model.own_centre) / model.own_scale
-        inputs = np.clip(inputs, -FAR, FAR)
-        near = kernel((inputs * model.own_metric)[None], self._points, self._squares)[0]
-        expected = model.own_rest + inputs @ model.own_map + near @ model.own_point_map
-        return np.asarray(expected, np.float32)
+        count = len(model.own_metric)
+        shares = np.empty(len(self._map), np.float32)
+        shares[:3], shares[3:POSE] = pose.rotvec(), pose.xyz
+        shares[POSE : count - 4], shares[count - 4 : count] = geometry, gaze_angles(gaze).ravel()
+        inputs, near = shares[:count], shares[count:]
+        inputs -= model.own_centre
+        inputs /= model.own_scale
+        np.maximum(inputs, -FAR, out=inputs)
+        np.minimum(inputs, FAR, out=inputs)
+        # How near the remembered moments are: `kernel` of one row.
+        scaled = inputs * model.own_metric
+        squares = scaled @ self._minus_twice
+        squares += self._squares + scaled @ scaled
+        np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
+        np.exp(np.negative(squares, out=squares), out=near)
+        return np.asarray(model.own_rest + shares @ self._map, np.float32)
+
+
+def expected_slow(model: PersonalModel, pose: Rigid, geometry: Float32, gaze: Float32) -> Float32:
+    """What `OwnDriving` gives, as it was learned: the specification and the test's oracle."""
+    place = np.concatenate([pose.rotvec(), pose.xyz]).astype(np.float32)
+    inputs = (own_inputs(place, geometry, gaze) - model.own_centre) / model.own_scale
+    inputs = np.clip(inputs, -FAR, FAR)
+    near = kernel((inputs * model.own_metric)[None], model.own_points * model.own_metric)[0]
+    return model.own_rest + inputs @ model.own_map + near @ model.own_point_map

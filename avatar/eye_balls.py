@@ -38,14 +38,17 @@ def gaze_rotation(direction: Float32) -> Float32:
 
 def gaze_angles(gaze: Float32) -> Float32:
     """(..., 3) unit vectors -> (..., 2) radians: yaw to the person's left, pitch up."""
-    x, y, z = gaze[..., 0], gaze[..., 1], gaze[..., 2]
-    return np.stack([np.arctan2(x, z), np.arcsin(np.clip(y, -1.0, 1.0))], axis=-1)
+    angles = np.empty((*gaze.shape[:-1], 2), gaze.dtype)
+    np.arctan2(gaze[..., 0], gaze[..., 2], out=angles[..., 0])
+    np.arcsin(np.minimum(np.maximum(gaze[..., 1], -1.0), 1.0), out=angles[..., 1])
+    return angles
 
 
 def gaze_from_angles(angles: npt.NDArray[np.floating]) -> Float32:
     """The inverse of `gaze_angles`: (..., 2) radians -> (..., 3) float32 unit vectors."""
-    yaw, pitch = angles[..., 0], angles[..., 1]
-    gaze = np.stack(
-        [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=-1
-    )
-    return gaze.astype(np.float32)
+    sine, cosine = np.sin(angles), np.cos(angles)
+    gaze = np.empty((*angles.shape[:-1], 3), np.float32)
+    gaze[..., 0] = sine[..., 0] * cosine[..., 1]
+    gaze[..., 1] = sine[..., 1]
+    gaze[..., 2] = cosine[..., 0] * cosine[..., 1]
+    return gaze

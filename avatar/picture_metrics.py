@@ -1,4 +1,4 @@
-"""How like two pictures are, over a mask: PSNR, SSIM, sharpness, flicker."""
+"""How like two pictures are, over a mask: PSNR, SSIM, FLIP, sharpness, flicker."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ Mask = npt.NDArray[np.bool_]
 
 SSIM_SIGMA, SSIM_K1, SSIM_K2 = 1.5, 0.01, 0.03
 """Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", section III.B."""
+FLIP_PIXELS_PER_DEGREE = 67.0
+"""FLIP's own default: a 0.7 m wide 4K screen at 0.7 m."""
+FLIP_REACH = 0.4
+"""Degrees around a pixel that FLIP's filters look at, and some more (its spatial filter reaches
+three standard deviations of 0.045 degrees, its feature filter 0.123 and one pixel)."""
 DETAIL_SIGMA = 2.0
 """Pixels; what a blur of this width takes away is detail."""
 
@@ -41,6 +46,31 @@ def ssim(picture: UInt8, source: UInt8, mask: Mask) -> float:
     score = (2 * mean_a * mean_b + c1) * (2 * both + c2)
     score /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
     return float(score[mask].mean())
+
+
+def flip(picture: UInt8, source: UInt8, mask: Mask) -> float:
+    """LDR-FLIP averaged over the mask: how strongly a person who switches between the two pictures
+    sees a difference, 0 (none) to 1 (Andersson et al. 2020, "FLIP: A Difference Evaluator for
+    Alternating Images"), by its authors' package. Raises ImportError without it."""
+    _require(mask)
+    try:
+        import flip_evaluator
+    except ImportError as error:
+        raise ImportError(
+            "picture metrics: FLIP needs the package flip-evaluator; install the extra 'bench'"
+        ) from error
+    reach = int(np.ceil(FLIP_REACH * FLIP_PIXELS_PER_DEGREE))
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    part = (
+        slice(max(0, int(rows[0]) - reach), int(rows[-1]) + reach + 1),
+        slice(max(0, int(columns[0]) - reach), int(columns[-1]) + reach + 1),
+    )
+    a, b = (np.ascontiguousarray(p[part], np.float32) / 255.0 for p in (source, picture))
+    options = {"ppd": FLIP_PIXELS_PER_DEGREE}
+    errors, _, _ = flip_evaluator.evaluate(
+        a, b, "LDR", applyMagma=False, computeMeanError=False, parameters=options
+    )
+    return float(errors[..., 0][mask[part]].mean())
 
 
 def sharpness(picture: UInt8, source: UInt8, mask: Mask) -> float:

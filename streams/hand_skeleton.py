@@ -14,6 +14,7 @@ only flex. This order has no singularity in reach of a human hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -105,11 +106,74 @@ class HandShape:
     @staticmethod
     def of(joints: npt.ArrayLike, side: str) -> HandShape:
         """Measured on (21, 3) joints, metres, MediaPipe's order, any frame."""
-        p = _joints("HandShape.of", joints, 21)
-        local = np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
-        fingers = local[FINGER_JOINTS]
-        bones = np.linalg.norm(np.diff(fingers, axis=1), axis=-1)
-        return HandShape(side, fingers[:, 0].copy(), bones)
+        parts = HandParts.of(_in_wrist("HandShape.of", joints, side)[None], (side,))
+        return HandShape(side, parts.bases[0], parts.bones[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandParts:
+    """All that the joints of H hands, each in its wrist frame, are made of. Several at once,
+    because numpy takes as long for one."""
+
+    sides: tuple[str, ...]
+    bases: Array
+    """(H, 5, 3) float64 metres, as `HandShape.bases`."""
+    bones: Array
+    """(H, 5, 3) float64 metres, as `HandShape.bones`."""
+    angles: Array
+    """(H, 5, 4) float64 radians, as `HandPose.angles`."""
+    sideways: Array
+    """(H, 5, 2) float64 radians, what these leave out: how far the second and the third bone of a
+    finger lead out of the plane in which it bends, positive as the spread."""
+
+    @staticmethod
+    def of(joints: Array, sides: tuple[str, ...]) -> HandParts:
+        """Measured on (H, 21, 3) float64 joints, metres, MediaPipe's order, wrist frames."""
+        count = len(sides)
+        if joints.shape != (count, 21, 3):
+            raise ValueError(f"HandParts.of joints: expected ({count}, 21, 3), got {joints.shape}")
+        require_finite("HandParts.of joints", joints)
+        # All fingers of all hands in one row.
+        fingers = joints[:, FINGER_JOINTS].reshape(-1, 4, 3)
+        bones = fingers[:, 1:] - fingers[:, :-1]
+        lengths, sign = _length(bones), _spread_sign(*sides)
+        directions = bones / np.maximum(lengths, 1e-12)[..., None]
+        right, up, forward = _base_frames(fingers[:, 0], *sides)
+        first = directions[:, 0]
+        spread = np.arcsin(_held_to_one(_dot(first, right)))
+        flexion = np.arctan2(-_dot(first, up), _dot(first, forward))
+        # Only the base joint spreads: the other bones bend in the plane that it leads to.
+        right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
+        found = directions[:, 1:] @ np.stack([right, -up, forward], axis=-1)
+        aside, turned = found[..., 0], np.arctan2(found[..., 1], found[..., 2])
+        angles = np.empty((len(fingers), 4))
+        angles[:, 0], angles[:, 1], angles[:, 2] = spread * sign, flexion, turned[:, 0]
+        last = turned[:, 1] - turned[:, 0]
+        angles[:, 3] = last - 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
+        sideways = np.arcsin(_held_to_one(aside)) * sign[:, None]
+        return HandParts(
+            sides, fingers[:, 0].reshape(-1, 5, 3), lengths.reshape(-1, 5, 3),
+            angles.reshape(-1, 5, 4), sideways.reshape(-1, 5, 2),
+        )  # fmt: skip
+
+    def joints(self) -> Array:
+        """Forward kinematics: (H, 21, 3) float64 metres, wrist frames."""
+        bases, angles = self.bases.reshape(-1, 3), self.angles.reshape(-1, 4)
+        sign = _spread_sign(*self.sides)
+        right, up, forward = _base_frames(bases, *self.sides)
+        spread = angles[:, 0] * sign
+        right, up, forward = _spread_and_flex(right, up, forward, spread, angles[:, 1])
+        directions = np.empty((len(bases), 3, 3))
+        directions[:, 0] = forward
+        turned = np.cumsum(angles[:, 2:], axis=1)[..., None]
+        bent = np.cos(turned) * forward[:, None] - np.sin(turned) * up[:, None]
+        aside = (self.sideways.reshape(-1, 2) * sign[:, None])[..., None]
+        directions[:, 1:] = np.sin(aside) * right[:, None] + np.cos(aside) * bent
+        steps = np.cumsum(directions * self.bones.reshape(-1, 3, 1), axis=1)
+        joints = np.zeros((len(self.sides), 21, 3))
+        joints[:, FINGER_JOINTS[:, 0]] = self.bases
+        joints[:, FINGER_JOINTS[:, 1:]] = (bases[:, None] + steps).reshape(-1, 5, 3, 3)
+        return joints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,46 +221,34 @@ def joint_angles(joints: npt.ArrayLike, side: str) -> Float32:
     """Angles (5, 4) float32 radians, as `HandPose.angles` says, of (21, 3) joints of any frame.
 
     The thumb's spread is out of the palm (palmar abduction), its base flexion towards the little
-    finger. What a finger does sideways after its base joint is not in these angles.
+    finger. What a finger does sideways after its base joint is not in these angles but in
+    `HandParts.sideways`.
     """
-    p = _joints("joint_angles", joints, 21)
-    local = np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
-    directions = _unit(np.diff(local[FINGER_JOINTS], axis=1))
-    right, up, forward = _base_frames(local[FINGER_JOINTS[:, 0]], side)
-    angles = np.empty((5, 4))
-    first = directions[:, 0]
-    sideways = np.clip(_dot(first, right), -1.0, 1.0)
-    angles[:, 0] = np.arcsin(sideways) * _spread_sign(side)
-    angles[:, 1] = np.arctan2(-_dot(first, up), _dot(first, forward))
-    right, up, forward = _spread_and_flex(right, up, forward, np.arcsin(sideways), angles[:, 1])
-    for joint in (1, 2):
-        bone = directions[:, joint]
-        flexion = np.arctan2(-_dot(bone, up), _dot(bone, forward))
-        angles[:, joint + 1] = flexion
-        right, up, forward = _spread_and_flex(right, up, forward, np.zeros(5), flexion)
-    return angles.astype(np.float32)
+    local = _in_wrist("joint_angles", joints, side)
+    return HandParts.of(local[None], (side,)).angles[0].astype(np.float32)
 
 
-def joints_from_angles(angles: npt.ArrayLike, shape: HandShape, world_from_wrist: Rigid) -> Float32:
+def joints_from_angles(
+    angles: npt.ArrayLike,
+    shape: HandShape,
+    world_from_wrist: Rigid,
+    sideways: npt.ArrayLike | None = None,
+) -> Float32:
     """Forward kinematics: angles (5, 4) radians -> joints (21, 3) float32 metres, world frame.
 
     `joint_angles` of the result gives the angles back, and `HandShape.of` gives the shape back.
+    `sideways` (5, 2) as `HandParts.sideways`; 0 when left out.
     """
     a = np.asarray(angles, np.float64)
+    aside = np.zeros((5, 2)) if sideways is None else np.asarray(sideways, np.float64)
     if a.shape != (5, 4):
         raise ValueError(f"joints_from_angles angles: expected (5, 4), got {a.shape}")
+    if aside.shape != (5, 2):
+        raise ValueError(f"joints_from_angles sideways: expected (5, 2), got {aside.shape}")
     require_finite("joints_from_angles angles", a)
-    local = np.zeros((21, 3))
-    local[FINGER_JOINTS[:, 0]] = shape.bases
-    right, up, forward = _base_frames(shape.bases, shape.side)
-    spread = a[:, 0] * _spread_sign(shape.side)
-    for joint in range(3):
-        flexion = a[:, joint + 1]
-        right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
-        start, end = FINGER_JOINTS[:, joint], FINGER_JOINTS[:, joint + 1]
-        local[end] = local[start] + shape.bones[:, joint, None] * forward
-        spread = np.zeros(5)
-    return np.asarray(world_from_wrist.apply(local)).astype(np.float32)
+    require_finite("joints_from_angles sideways", aside)
+    parts = HandParts((shape.side,), shape.bases[None], shape.bones[None], a[None], aside[None])
+    return np.asarray(world_from_wrist.apply(parts.joints()[0])).astype(np.float32)
 
 
 def openxr_hand(joints: npt.ArrayLike, side: str) -> OpenXRHand:
@@ -257,29 +309,44 @@ def _joints(where: str, joints: npt.ArrayLike, count: int) -> Array:
     return p
 
 
+def _in_wrist(where: str, joints: npt.ArrayLike, side: str) -> Array:
+    p = _joints(where, joints, 21)
+    return np.asarray(wrist_frame(p, side).inverse().apply(p), np.float64)
+
+
 def _right(side: str) -> float:
     return 1.0 if side == "right" else -1.0
 
 
-def _spread_sign(side: str) -> Array:
-    return _SPREAD_SIGN_RIGHT * _right(side)
+@cache
+def _spread_sign(*sides: str) -> Array:
+    """(5 a side,)."""
+    return np.concatenate([_SPREAD_SIGN_RIGHT * _right(side) for side in sides])
 
 
-def _base_frames(bases: Array, side: str) -> tuple[Array, Array, Array]:
-    """Right, up, forward (5, 3) each, wrist frame, of the fingers whose base joints are `bases`."""
+@cache
+def _backs(*sides: str) -> Array:
+    """(5 a side, 3): where each finger's back is, wrist frame."""
+    up = np.zeros((len(sides), 5, 3))
+    up[:, 1:, 1] = 1.0
+    for hand, side in enumerate(sides):
+        up[hand, 0] = [-np.sin(THUMB_ROLL) * _right(side), np.cos(THUMB_ROLL), 0.0]
+    return up.reshape(-1, 3)
+
+
+def _base_frames(bases: Array, *sides: str) -> tuple[Array, Array, Array]:
+    """Right, up, forward (5 a side, 3) each, wrist frame, of the fingers whose base joints are
+    `bases` (5 a side, 3)."""
     forward = _unit(bases)
-    up = np.zeros((5, 3))
-    up[:, 1] = 1.0
-    up[0] = [-np.sin(THUMB_ROLL) * _right(side), np.cos(THUMB_ROLL), 0.0]
-    right = _unit(_cross(forward, up))
+    right = _unit(_cross(forward, _backs(*sides)))
     return right, _cross(right, forward), forward
 
 
 def _spread_and_flex(
     right: Array, up: Array, forward: Array, spread: Array, flexion: Array
 ) -> tuple[Array, Array, Array]:
-    """Turn five frames: by `spread` (5,) radians forward -> right about up, then by `flexion` (5,)
-    radians forward -> down about the frame's right as it was before."""
+    """Turn frames (F, 3): by `spread` (F,) radians forward -> right about up, then by `flexion`
+    (F,) radians forward -> down about the frame's right as it was before."""
     cs, ss = np.cos(spread)[:, None], np.sin(spread)[:, None]
     cf, sf = np.cos(flexion)[:, None], np.sin(flexion)[:, None]
     ahead = cf * forward - sf * up
@@ -313,4 +380,13 @@ def _cross(a: Array, b: Array) -> Array:
 
 def _unit(v: Array) -> Array:
     """Rows (..., 3) scaled to length 1; a zero row stays zero."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12)
+    return v / np.maximum(_length(v), 1e-12)[..., None]
+
+
+def _length(v: Array) -> Array:
+    """(..., 3) -> (...); np.linalg.norm is slow at so few."""
+    return np.sqrt(_dot(v, v))
+
+
+def _held_to_one(sine: Array) -> Array:
+    return np.minimum(np.maximum(sine, -1.0), 1.0)

@@ -11,6 +11,7 @@ import pytest
 
 from apps.likeness_evaluation import evaluate_likeness
 from avatar.codec import Avatar
+from avatar.driving import OwnDriving, expected_slow
 from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.likeness import Likeness, similarity
 from avatar.enrolment.observations import Observations
@@ -275,3 +276,30 @@ def test_shipped_avatars_still_open_beside_personal_ones() -> None:
         assert isinstance(avatar, Avatar)
     with pytest.raises(ValueError, match="nobody"):
         open_avatar("nobody")
+
+
+def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) -> None:
+    driving, rng = OwnDriving(model), np.random.default_rng(5)
+    faces = [state.face for state in clip.states[::5] if state.face is not None]
+    for face in faces:
+        geometry, _ = model.landmark_code(face.landmarks)
+        for noise in (0.0, 3.0):  # the second reaches beyond what is known
+            some = (geometry + noise * rng.normal(size=len(geometry))).astype(np.float32)
+            got = driving.appearance(face.world_from_head, some, face.gaze)
+            wanted = expected_slow(model, face.world_from_head, some, face.gaze)
+            assert got.dtype == np.float32
+            # At a remembered moment the squared distance is a difference of float32s near 50;
+            # its root, which should be 0, is then up to 3e-3.
+            assert np.abs(got - wanted).max() < 5e-3
+
+
+def test_pairs_of_moments_tell_flicker(clip: Clip, model: PersonalModel) -> None:
+    rows = (TRAINED, TRAINED + 1, TRAINED + 20)
+    moments = [(f, clip.states[k]) for k, f in enumerate(clip.frames()) if k in rows]
+    figures = evaluate_likeness(avatar_of(model, fade=False), moments, True).figures
+    assert figures.frames == 3
+    assert 0.5 < figures.flicker < 20.0
+    assert "flicker" in figures.line()
+    assert "FLIP" not in figures.line()
+    alone = evaluate_likeness(avatar_of(model, fade=False), moments[1:], True).figures
+    assert np.isnan(alone.flicker)

@@ -11,6 +11,7 @@ from streams.hand_skeleton import (
     OPENXR_FROM_MEDIAPIPE,
     OPENXR_JOINTS,
     WEBXR_JOINTS,
+    HandParts,
     HandShape,
     joint_angles,
     joints_from_angles,
@@ -41,6 +42,34 @@ def shape_of(side: str) -> HandShape:
 
 def open_hand(side: str = "right", world_from_wrist: Rigid | None = None) -> np.ndarray:
     return joints_from_angles(np.zeros((5, 4)), shape_of(side), world_from_wrist or Rigid())
+
+
+bends = arrays(np.float64, (5, 2), elements=st.floats(-0.6, 0.6))
+
+
+@given(sides, spreads, flexions, bends, poses)
+def test_what_leads_out_of_the_plane_of_bending_is_kept_apart(
+    side: str, spread: np.ndarray, flexion: np.ndarray, bend: np.ndarray, world_from_wrist: Rigid
+) -> None:
+    angles = np.concatenate([spread, flexion], axis=1)
+    joints = joints_from_angles(angles, shape_of(side), world_from_wrist, bend)
+    straight = joints_from_angles(angles, shape_of(side), world_from_wrist)
+    assert (joints[FINGER_JOINTS[:, :2]] == straight[FINGER_JOINTS[:, :2]]).all()
+    # `HandPose.angles` do not know of it ...
+    np.testing.assert_allclose(joint_angles(joints, side), angles, atol=3e-4)
+    # ... and with it every joint is there again.
+    local = np.asarray(world_from_wrist.inverse().apply(joints.astype(np.float64)), np.float64)
+    parts = HandParts.of(local[None], (side,))
+    np.testing.assert_allclose(parts.sideways[0], bend, atol=3e-4)
+    np.testing.assert_allclose(parts.angles[0], angles, atol=3e-4)
+    np.testing.assert_allclose(world_from_wrist.apply(parts.joints()[0]), joints, atol=2e-6)
+    # Both hands at once are each by itself.
+    other = "left" if side == "right" else "right"
+    mirrored = local * np.array([-1.0, 1.0, 1.0])
+    both = HandParts.of(np.stack([local, mirrored]), (side, other))
+    np.testing.assert_allclose(both.angles[1], both.angles[0], atol=1e-9)
+    np.testing.assert_allclose(both.sideways[1], both.sideways[0], atol=1e-9)
+    np.testing.assert_allclose(both.joints(), np.stack([local, mirrored]), atol=1e-7)
 
 
 @given(sides, spreads, flexions, poses)
