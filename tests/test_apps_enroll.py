@@ -9,7 +9,7 @@ import pytest
 
 from apps.command import FAILED, USAGE, run
 from apps.enrolment_checks import check_pictures, check_tracked
-from apps.enrolment_tracking import PART_FRAMES, EnrolmentWork
+from apps.enrolment_work import PART_FRAMES, EnrolmentWork
 from apps.usage import FailedError, UsageError
 from apps.video_writer import VideoWriter
 from avatar.avatar_file import read_avatar_file
@@ -23,6 +23,10 @@ from tracking.tracker import Tracker
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def quiet(_stage: str, _share: float) -> None:
+    """Nobody looks at the progress."""
 
 
 def shortened(clip: Path, to: Path, frames: int, size: tuple[int, int] | None = None) -> Path:
@@ -55,7 +59,9 @@ def test_a_video_becomes_an_avatar_that_previews(
     assert file.report["held_out"]["encoded"]["psnr_db"] > 25.0
     page = (home / "avatars" / "me.html").read_text()
     assert page.count("<img") >= 3
-    assert not list((home / "enrolling").glob("*/part-*"))
+    assert "the video covers" in said
+    assert page.count("not enough") >= 3
+    assert list((home / "enrolling" / "me").glob("clip-00/part-*.npz"))
     out = tmp_path / "shown.mp4"
     source = f"video:{video}"
     shown = ["preview", "--source", source, "--avatar", "me", "--out", str(out), "--seconds", "0.3"]
@@ -120,29 +126,34 @@ def test_an_interrupted_tracking_goes_on(
     demo_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = shortened(demo_clip, tmp_path / "me.mp4", PART_FRAMES + 12)
-    work = EnrolmentWork(tmp_path / "work", video)
-    work.begin(resume=False)
+    work = EnrolmentWork.read(tmp_path / "work")
+    work.begin_with(video)
 
     def stop_late(_stage: str, share: float) -> None:
         if share > (PART_FRAMES + 2) / (PART_FRAMES + 12):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work.track(stop_late, PART_FRAMES + 12)
-    work.begin(resume=True)
+        work.track(stop_late)
+    work = EnrolmentWork.read(work.folder)
+    work.go_on_with(video)
     tracked: list[int] = []
     plain = Tracker.track
     monkeypatch.setattr(
         Tracker, "track", lambda self, frame: (tracked.append(frame.seq), plain(self, frame))[1]
     )
-    states = work.track(lambda _stage, _share: None, PART_FRAMES + 12)
+    [states] = work.track(quiet)
     assert len(states) == PART_FRAMES + 12
     assert tracked[0] == PART_FRAMES  # nothing twice
     assert states[3].face is not None
-    (work.folder / "part-0000.npz").write_bytes(b"cut")
-    assert len(work.track(lambda _stage, _share: None, 1)) == PART_FRAMES + 12
-    other = EnrolmentWork(work.folder, shortened(demo_clip, tmp_path / "other.mp4", 4))
+    tracked.clear()
+    assert len(work.track(quiet)[0]) == PART_FRAMES + 12
+    assert not tracked
+    (work.folder / "clip-00" / "part-0000.npz").write_bytes(b"cut")
+    assert len(work.track(quiet)[0]) == PART_FRAMES + 12
+    assert tracked[0] == 0
+    other = shortened(demo_clip, tmp_path / "other.mp4", 4)
     with pytest.raises(UsageError, match="--resume"):
-        other.begin(resume=True)
-    other.begin(resume=False)
-    assert not list(work.folder.glob("part-*"))
+        work.go_on_with(other)
+    work.begin_with(other)
+    assert not list(work.folder.glob("clip-*/part-*"))
