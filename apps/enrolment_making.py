@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from apps.enrolment_checks import SAMPLES, check_pictures, check_tracked
+from apps.enrolment_checks import (
+    check_pictures,
+    check_tracked,
+    sampled_rows,
+    without_company,
+)
 from apps.enrolment_report import ReportText, write_report
 from apps.enrolment_work import EnrolmentWork, VideoClip
 from apps.likeness_evaluation import Evaluation, evaluate_likeness, spread
@@ -51,10 +56,10 @@ class Making:
         """
         begun = time.monotonic()
         clips = self.work.track(self.say)
-        states = [state for clip in clips for state in clip]
         lines = self._remarks(clips)
-        check_tracked(states)
-        check_pictures(self._samples(states))
+        check_tracked([state for clip in clips for state in clip])
+        clips = self._alone(clips, lines)
+        states = [state for clip in clips for state in clip]
         coverage = _coverage(clips)
         lines.append(coverage.line())
         trained = _without_last(clips, TRAINED_SHARE)
@@ -139,12 +144,41 @@ class Making:
             if k >= last:
                 return
 
-    def _samples(self, states: Sequence[TrackedState]) -> Iterator[tuple[Frame, FacePose]]:
-        """Some frames and their faces."""
-        rows = [k for k, state in enumerate(states) if state.face is not None]
-        for frame, state in self._moments(states, spread(rows, SAMPLES)):
-            if state.face is not None:
-                yield frame, state.face
+    def _alone(
+        self, clips: Sequence[Sequence[TrackedState]], lines: list[str]
+    ) -> list[list[TrackedState]]:
+        """The clips without the moments at which somebody else is in the picture. A clip that
+        cannot be learned from does not stay among the others."""
+        kept: list[list[TrackedState]] = []
+        for clip, states in zip(self.work.clips, clips, strict=True):
+            rows = sampled_rows(states)
+            try:
+                crowded = check_pictures(_seen(clip.frames(), states, rows))
+                kept.append(without_company(states, rows, crowded))
+            except FailedError as error:
+                if len(clips) == 1:
+                    raise
+                self.work.leave_out(clip)
+                raise FailedError(f"{clip.name}: {error}; it was not added") from error
+            if crowded:
+                lines.append(
+                    f"{clip.name}: a second person is in the picture around "
+                    f"{states[crowded[0]].t_ns / 1e9:.0f} s; such moments are left out"
+                )
+        return kept
+
+
+def _seen(
+    frames: Iterator[Frame], states: Sequence[TrackedState], rows: Sequence[int]
+) -> Iterator[tuple[int, Frame, FacePose]]:
+    """The rows that have a face."""
+    wanted, last = set(rows), max(rows, default=-1)
+    for k, frame in enumerate(frames):
+        face = states[k].face if k in wanted else None
+        if face is not None:
+            yield k, frame, face
+        if k >= last:
+            return
 
 
 def _without_last(clips: Sequence[Sequence[TrackedState]], share: float) -> list[TrackedState]:

@@ -171,6 +171,10 @@ class EnrolmentWork:
         """One more."""
         self._register(take)
 
+    def leave_out(self, clip: Clip) -> None:
+        """One less; its folder, which may be the only copy of a recording, stays."""
+        self._write([one for one in self.clips if one is not clip])
+
     def check(self) -> None:
         """Raises FailedError when a clip is gone."""
         for clip in self.clips:
@@ -217,7 +221,10 @@ class EnrolmentWork:
 
     def _register(self, clip: Clip) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.clips = [*self.clips, clip]
+        self._write([*self.clips, clip])
+
+    def _write(self, clips: list[Clip]) -> None:
+        self.clips = clips
         note = {"clips": [_entry_of(one) for one in self.clips]}
         write_whole(self.folder / NOTE, json.dumps(note, indent=1).encode())
 

@@ -101,23 +101,23 @@ def test_pictures_are_looked_at_closely(demo_clip: Path, tmp_path: Path) -> None
         frame = next(source)
         face = tracker.track(frame).face
     assert face is not None
-    check_pictures([(frame, face)])
+    check_pictures([(0, frame, face)])
     from dataclasses import replace
 
     blurred = np.asarray(cv2.GaussianBlur(frame.rgb, (0, 0), 14.0), np.uint8)
     with pytest.raises(FailedError, match="blurred"):
-        check_pictures([(replace(frame, rgb=blurred), face)])
+        check_pictures([(0, replace(frame, rgb=blurred), face)])
     small = shortened(demo_clip, tmp_path / "small.mp4", 6, (96, 96))
     with open_source(f"video:{small}") as source, Tracker.open() as tracker:
         tiny = next(source)
         seen = tracker.track(tiny).face
     assert seen is not None
     with pytest.raises(FailedError, match="pixels wide"):
-        check_pictures([(tiny, seen)])
+        check_pictures([(0, tiny, seen)])
     two = np.concatenate([frame.rgb, frame.rgb], axis=1)
     camera = replace(frame.camera, size=(two.shape[1], two.shape[0]))
     with pytest.raises(FailedError, match="more than one face"):
-        check_pictures([(replace(frame, rgb=two, camera=camera), face)])
+        check_pictures([(0, replace(frame, rgb=two, camera=camera), face)])
     with pytest.raises(FailedError, match="no face"):
         check_tracked([TrackedState(0, "camera", None)] * 90)
 
