@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -173,20 +174,25 @@ def test_flags_say_what_is_meant(
 
 def test_a_cut_file_is_used_as_far_as_it_goes(demo_clip: Path, tmp_path: Path) -> None:
     whole = rewritten(demo_clip, tmp_path / "whole.mp4", 60)
-    data = demo_clip.read_bytes()
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(data[: len(data) // 6])
+    indexed, cut = tmp_path / "indexed.mp4", tmp_path / "cut.mp4"
+    with (
+        av.open(str(whole)) as old,
+        av.open(str(indexed), "w", options={"movflags": "faststart"}) as new,
+    ):
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    data = indexed.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
     work = EnrolmentWork.read(tmp_path / "work")
     work.begin_with(whole)
-    try:
-        work.add_video(cut)
-        states = work.track(lambda _stage, _share: None)
-    except OSError as error:  # an index at the end was cut off with it
-        assert "cut" in str(error)
-        return
+    work.add_video(cut)
+    states = work.track(lambda _stage, _share: None)
     clips = [clip for clip in work.clips if isinstance(clip, VideoClip)]
     assert [clip.damaged() for clip in clips] == [False, True]
-    assert 0 < len(states[1]) < 300
+    assert 0 < len(states[1]) < 60 == len(states[0])
 
 
 FULL = """
