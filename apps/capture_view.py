@@ -24,6 +24,10 @@ class CaptureView(Protocol):
         """False when the person wants to stop."""
         ...
 
+    def say(self, text: str) -> None:
+        """Something that is no request."""
+        ...
+
     def show_learning(self, rgb: npt.NDArray[np.uint8]) -> bool:
         """The source beside the avatar so far; False when nobody would see it."""
         ...
@@ -50,6 +54,9 @@ class TerminalView:
             print(f"  covered: {10 * tenths} %", file=self._out, flush=True)
         return True
 
+    def say(self, text: str) -> None:
+        self._say(text, text)
+
     def show_learning(self, rgb: npt.NDArray[np.uint8]) -> bool:
         return False
 
@@ -67,6 +74,9 @@ class WindowView:
     def show(self, frame: Frame, step: GuideStep, coverage: Coverage) -> bool:
         self._window.show_picture(capture_picture(frame, step, coverage))
         return not self._window.closed
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
     def show_learning(self, rgb: npt.NDArray[np.uint8]) -> bool:
         if not self._window.closed:

@@ -145,7 +145,7 @@ class Enroll:
 
         from apps.camera_take import TakeWriter
         from apps.capture_view import open_view
-        from apps.live_capture import capture_take, covered_by
+        from apps.live_capture import capture_take, covered_by, prove_live
         from apps.sources import open_any
         from avatar.enrolment.guide import Guide
         from capture.frame_source import SourceError, SourceOptions
@@ -159,7 +159,10 @@ class Enroll:
             Tracker.open(TrackerOptions(hands=0)) as tracker,
             open_view() as view,
         ):
+            # Who is drawn does not live, and says so in consent's place.
+            live = () if self.synthetic else prove_live(source, tracker, view)
             writer = TakeWriter(work.next_take(), source.camera, False, source.fps)
+            writer.passed(live)
             work.add_take(writer.take)
             try:
                 finished = capture_take(source, tracker, guide, view, writer)

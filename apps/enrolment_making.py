@@ -74,6 +74,8 @@ class Making:
             "coverage": round(coverage.total(), 3),
         }  # fmt: skip
         made_s = int(time.time())
+        for left in self.out.parent.glob(f".{self.out.name}.*"):  # by one who was killed in writing
+            left.unlink(missing_ok=True)
         write_avatar_file(self.out, self.name, model, self.consent, made_s, report, own_key())
         size = f"{self.out.stat().st_size / 2**20:.1f} MiB"
         faces = sum(state.face is not None for state in states)

@@ -21,11 +21,12 @@ from apps.capture_picture import WIDTH, capture_picture
 from apps.capture_view import TerminalView
 from apps.command import FAILED, run
 from apps.enrolment_work import EnrolmentWork
-from apps.live_capture import capture_take, covered_by, unfinished
+from apps.live_capture import capture_take, covered_by, prove_live, unfinished
 from apps.sources import open_synthetic
 from apps.usage import FailedError
 from avatar.enrolment.coverage import Coverage
 from avatar.enrolment.guide import Guide, GuideStep, Prompt
+from avatar.enrolment.liveness import CHALLENGES
 from capture.frame_source import FrameSource
 from capture.scenes import open_scene
 from capture.synthetic import SyntheticOptions
@@ -99,12 +100,17 @@ def test_a_part_that_lost_pictures_is_told(tmp_path: Path) -> None:
 class Nobody:
     """A view that nobody looks at, which stops at a frame."""
 
+    said = ""
+
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.steps = stop_at, list[GuideStep]()
 
     def show(self, frame: Frame, step: GuideStep, coverage: Coverage) -> bool:
         self.steps.append(step)
         return self.stop_at is None or len(self.steps) < self.stop_at
+
+    def say(self, text: str) -> None:
+        self.said = text
 
     def show_learning(self, rgb: np.ndarray) -> bool:
         return False
@@ -205,7 +211,30 @@ def test_an_unplugged_camera_keeps_what_was_recorded(
 
     spec = f"webcam:{demo_clip}"
     assert run(["enroll", spec, "--name", "me", "--consent", SENTENCE]) == FAILED
+    assert "unplugged" in capsys.readouterr().err  # before anything was recorded
+    assert run(["enroll", spec, "--name", "me", "--synthetic"]) == FAILED
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "unplugged" in said
     assert "--resume" in said
     assert "Traceback" not in said
+
+
+def test_a_face_that_does_nothing_is_no_living_person() -> None:
+    view = Nobody()
+    with (
+        filmed("still") as source,
+        Tracker.open(TrackerOptions(hands=0)) as tracker,
+        pytest.raises(FailedError, match=r"no living person.*no more pictures"),
+    ):
+        prove_live(source, tracker, view)
+    # Two thirds of a second at rest, then a request.
+    assert view.steps[0].text == "Look into the camera and wait"
+    assert view.steps[-1].text in {one.text for one in CHALLENGES.values()}
+
+
+def test_a_living_person_gets_three_attempts() -> None:
+    view, orders = Nobody(), iter([("turn_right",), ("turn_right",)])
+    with filmed("guided") as source, Tracker.open(TrackerOptions(hands=0)) as tracker:
+        # The scene turns to the left, to the right, then nods.
+        assert prove_live(source, tracker, view, lambda: next(orders)) == ("turn_right",)
+    assert "once more" in view.said
