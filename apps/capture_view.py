@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol, TextIO
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from apps.capture_picture import capture_picture
+from apps.tracked_parts import write_whole
 from avatar.enrolment.coverage import Coverage
 from avatar.enrolment.guide import GuideStep
 from render.window import Window
@@ -82,6 +85,28 @@ class WindowView:
         if not self._window.closed:
             self._window.show_picture(rgb)
         return not self._window.closed
+
+
+class LearningView:
+    """Shows how an avatar comes along in a view, or in a picture file where the view has no room
+    for it."""
+
+    def __init__(self, view: CaptureView, file: Path) -> None:
+        self._view, self._file = view, file
+        self._last: npt.NDArray[np.uint8] | None = None
+
+    def show(self, rgb: npt.NDArray[np.uint8]) -> None:
+        """(h, 2 w, 3) uint8 sRGB: a moment of the video, and the avatar so far."""
+        self._last = rgb
+        if not self._view.show_learning(rgb):
+            done, data = cv2.imencode(".png", rgb[:, :, ::-1])
+            if done:
+                write_whole(self._file, data.tobytes())
+
+    def poll(self) -> None:
+        """Let a window answer its user between pictures."""
+        if self._last is not None:
+            self._view.show_learning(self._last)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
     from apps.camera_take import CameraTake
+    from apps.capture_view import CaptureView
     from apps.enrolment_work import EnrolmentWork
     from avatar.consent import Consent
 
@@ -55,7 +56,7 @@ class Enroll:
     def run(self) -> int:
         """Do all of it."""
         self._check_words()
-        from apps.enrolment_making import Making, ProgressLine
+        from apps.capture_view import open_view
         from apps.enrolment_work import EnrolmentWork
         from avatar.opening import enrolled_path
         from avatar.signature import user_folder
@@ -65,20 +66,19 @@ class Enroll:
         if out.suffix != ".visavis":
             raise UsageError(f"--out {out}: expected a name that ends with .visavis")
         folder = user_folder() / "enrolling" / self.name
-        say = ProgressLine()
         try:
             work = EnrolmentWork(folder, []) if self.anew else EnrolmentWork.read(folder)
             if self.anew:
                 work.clear()
-            if self._is_live:
-                consent = self._record(work, consent)
-            else:
+            if not self._is_live:
                 self._take_video(work, Path(self.video))
-            work.check()
-            lines = Making(self.name, work, consent, out, self.planes, say).run()
+            with open_view() as view:
+                if self._is_live:
+                    consent = self._record(work, consent, view)
+                work.check()
+                lines = self._make(work, consent, out, view)
         except KeyboardInterrupt:
-            say.end()
-            print(f"stopped; `enroll ... --resume` goes on ({folder})", file=sys.stderr)
+            print(f"\nstopped; `enroll ... --resume` goes on ({folder})", file=sys.stderr)
             raise
         except OSError as error:
             if error.errno not in NO_ROOM:
@@ -87,12 +87,23 @@ class Enroll:
                 f"{error.filename or folder}: no room to write ({error.strerror}); what is there "
                 "is whole: free some space, then go on with --resume"
             ) from error
-        finally:
-            say.end()
         print("\n".join(lines))
         print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
         print(f"kept for --add: {folder}")
         return 0
+
+    def _make(
+        self, work: EnrolmentWork, consent: Consent, out: Path, view: CaptureView
+    ) -> list[str]:
+        from apps.capture_view import LearningView
+        from apps.enrolment_making import Making, ProgressLine
+
+        learning = LearningView(view, work.folder / "preview.png")
+        say = ProgressLine(learning.poll)
+        try:
+            return Making(self.name, work, consent, out, self.planes, say, learning.show).run()
+        finally:
+            say.end()
 
     @property
     def _is_live(self) -> bool:
@@ -124,7 +135,7 @@ class Enroll:
         else:
             work.begin_with(video)
 
-    def _record(self, work: EnrolmentWork, consent: Consent) -> Consent:
+    def _record(self, work: EnrolmentWork, consent: Consent, view: CaptureView) -> Consent:
         """Record until the guide is satisfied, unless that is done. The consent with what was
         done in front of the camera."""
         from apps.live_capture import unfinished
@@ -137,14 +148,13 @@ class Enroll:
             work.require_no_takes()
             work.clear()
             wanted = True
-        take = self._capture(work) if wanted else work.takes()[-1]
+        take = self._capture(work, view) if wanted else work.takes()[-1]
         return replace(consent, live=take.live)
 
-    def _capture(self, work: EnrolmentWork) -> CameraTake:
+    def _capture(self, work: EnrolmentWork, view: CaptureView) -> CameraTake:
         import cv2
 
         from apps.camera_take import TakeWriter
-        from apps.capture_view import open_view
         from apps.live_capture import capture_take, covered_by, prove_live
         from apps.sources import open_any
         from avatar.enrolment.guide import Guide
@@ -157,7 +167,6 @@ class Enroll:
         with (
             open_any(self.video, wished) as source,
             Tracker.open(TrackerOptions(hands=0)) as tracker,
-            open_view() as view,
         ):
             # Who is drawn does not live, and says so in consent's place.
             live = () if self.synthetic else prove_live(source, tracker, view)

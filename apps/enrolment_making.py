@@ -22,7 +22,7 @@ from avatar.avatar_file import write_avatar_file
 from avatar.consent import Consent
 from avatar.enrolment.coverage import Coverage
 from avatar.enrolment.observations import Observations
-from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
+from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, Show, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import PersonalModel
@@ -35,6 +35,7 @@ Progress = Callable[[str, float], None]
 
 TRAINED_SHARE = 0.8
 """Of every clip; the avatar that is measured has not seen the rest."""
+POLL_S = 0.2
 EVALUATED_FRAMES, SHOWN_PICTURES = 40, 6
 
 
@@ -48,6 +49,8 @@ class Making:
     out: Path
     planes: int
     say: Progress
+    show: Show | None = None
+    """Is given a picture of the learning now and then."""
 
     def run(self) -> list[str]:
         """Track, check, learn, measure, learn again, write. Lines for people about the result.
@@ -106,7 +109,7 @@ class Making:
         try:
             with PersonSegmenter() as segmenter:
                 seen = Observations.of(states)
-                return enrol(self.work.frames, seen, options, self.say, segmenter.person)
+                return enrol(self.work.frames, seen, options, self.say, segmenter.person, self.show)
         except EnrolmentError as error:
             raise FailedError(str(error)) from error
 
@@ -203,11 +206,16 @@ def _coverage(clips: Sequence[Sequence[TrackedState]]) -> Coverage:
 class ProgressLine:
     """Stage and percent: one line on a terminal, a line a stage elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, poll: Callable[[], None] = lambda: None) -> None:
+        """`poll` is called with every step: whoever shows a window may look at its events."""
         self._begun, self._stage, self._shown = time.monotonic(), "", 0.0
+        self._poll, self._polled = poll, 0.0
 
     def __call__(self, stage: str, share: float) -> None:
         now = time.monotonic()
+        if now - self._polled > POLL_S:
+            self._polled = now
+            self._poll()
         if stage != self._stage:
             self.end()
             self._stage = stage

@@ -185,7 +185,8 @@ class EnrolmentWork:
         """Remove what was tracked and recorded; nothing else lies there."""
         for folder in self.folder.glob("clip-*"):
             shutil.rmtree(folder)
-        (self.folder / NOTE).unlink(missing_ok=True)
+        for own in (NOTE, "preview.png"):
+            (self.folder / own).unlink(missing_ok=True)
         for old in (*self.folder.glob("part-*.npz"), self.folder / "source.json"):
             old.unlink(missing_ok=True)  # of Visavis 0.1
         self.clips = []

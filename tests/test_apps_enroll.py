@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -22,6 +23,8 @@ from tracking.tracker import Tracker
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     return tmp_path / "home"
 
 
@@ -31,8 +34,6 @@ def quiet(_stage: str, _share: float) -> None:
 
 def shortened(clip: Path, to: Path, frames: int, size: tuple[int, int] | None = None) -> Path:
     """The first frames of a video, or its first frame again and again when `frames` < 0."""
-    import cv2
-
     with open_source(f"video:{clip}") as source:
         first = next(source)
         shown = size or first.camera.size
@@ -62,6 +63,13 @@ def test_a_video_becomes_an_avatar_that_previews(
     assert "the video covers" in said
     assert page.count("not enough") >= 3
     assert list((home / "enrolling" / "me").glob("clip-00/part-*.npz"))
+    learning = cv2.imread(str(home / "enrolling" / "me" / "preview.png"))
+    assert learning is not None
+    video_side, avatar_side = np.split(learning.astype(float), 2, axis=1)
+    # About the middle of the face the avatar so far is like the video.
+    height, width = video_side.shape[:2]
+    middle = (slice(height * 2 // 5, height * 3 // 5), slice(width * 9 // 20, width * 11 // 20))
+    assert np.abs(video_side[middle] - avatar_side[middle]).mean() < 25.0
     out = tmp_path / "shown.mp4"
     source = f"video:{video}"
     shown = ["preview", "--source", source, "--avatar", "me", "--out", str(out), "--seconds", "0.3"]
@@ -95,8 +103,6 @@ def test_videos_that_cannot_become_avatars(
 
 
 def test_pictures_are_looked_at_closely(demo_clip: Path, tmp_path: Path) -> None:
-    import cv2
-
     with open_source(f"video:{demo_clip}") as source, Tracker.open() as tracker:
         frame = next(source)
         face = tracker.track(frame).face

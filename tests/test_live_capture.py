@@ -177,6 +177,26 @@ def test_the_mirror_and_the_meter_are_drawn() -> None:
     assert (covered[:, 700:, 1] > 180).sum() > 2 * (picture[:, 700:, 1] > 180).sum()
 
 
+def test_learning_is_painted_over_the_head_alone() -> None:
+    from avatar.enrolment.learning_picture import DIMMED, LearningPicture
+
+    rgb = np.full((100, 120, 3), 200, np.uint8)
+    y, x = np.mgrid[30:70:2, 40:80:2]
+    places = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    seen = np.ones(len(places), np.float32)
+    seen[:5] = 0.0
+    moment = LearningPicture(0, rgb, places, seen)
+    texels = np.arange(len(places))
+    colours = np.tile(np.array([10.0, 90.0, 30.0], np.float32), (len(places), 1))
+    picture = moment.beside(texels, colours)
+    width = picture.shape[1] // 2
+    assert picture.shape[0] < 100
+    assert (picture[:, :width] == 200).all()
+    ours = picture[:, width:].astype(int)
+    assert tuple(ours[ours.shape[0] // 2, width // 2]) == (10, 90, 30)
+    assert abs(ours[0, 0] - DIMMED * 200).max() <= 1
+
+
 def _all_shown() -> list[TrackedState]:
     scene = open_scene("guided")
     return [scene.state_at(k * 33_333_333) for k in range(1500)]
