@@ -37,6 +37,8 @@ class Enroll:
     """What to call the avatar: small letters, digits, - and _. `preview --avatar NAME` shows it."""
     consent: str | None = None
     """The sentence of consent, word for word; without it you are asked to type it."""
+    spoken: str | None = None
+    """In place of --consent: a sound file in which the sentence is read aloud, or `mic`."""
     person: str | None = None
     """Who is shown, stored with the consent (default: the avatar's name)."""
     synthetic: bool = False
@@ -116,6 +118,8 @@ class Enroll:
             )
         if self.planes not in range(4, 25, 4):
             raise UsageError(f"--planes {self.planes}: expected 4, 8, ... 24")
+        if (self.spoken is not None) + (self.consent is not None) + self.synthetic > 1:
+            raise UsageError("enroll: expected one of --consent, --spoken and --synthetic")
         if self.resume + self.add + self.anew > 1:
             raise UsageError("enroll: expected one of --resume, --add and --anew")
         if self.video.startswith("synthetic:") and not self.synthetic:
@@ -191,6 +195,10 @@ class Enroll:
         from avatar.consent import SENTENCE, Consent, ConsentError
 
         kind, sentence = "typed", self.consent
+        if self.spoken is not None:
+            from apps.spoken_consent import spoken_consent
+
+            return spoken_consent(self.person or self.name, self.spoken)
         if self.synthetic:
             kind, sentence = "synthetic", SENTENCE
         elif sentence is None:
