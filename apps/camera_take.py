@@ -23,7 +23,7 @@ from streams.closing import Closing
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
 
-PART_NS = 1_000_000_000
+PART_NS, LEAST_STEP_NS = 1_000_000_000, 1_000_000
 QUALITY = VideoOptions(crf=14, preset="superfast")
 """Sharp enough to learn skin from; a minute of 1280 x 720 has about 60 MB."""
 NOTE = "take.json"
@@ -120,6 +120,8 @@ class TakeWriter(Closing):
 
     def add(self, frame: Frame, state: TrackedState) -> None:
         """One moment. Raises FailedError when the disk is full; whole parts stay."""
+        if self._states and frame.t_ns - self._states[-1].t_ns < LEAST_STEP_NS:
+            return  # a driver's double: a video cannot tell their times apart
         if self._states and frame.t_ns - self._states[0].t_ns >= PART_NS:
             self._end_part()
         try:

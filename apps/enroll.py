@@ -153,7 +153,9 @@ class Enroll:
             work.clear()
             wanted = True
         take = self._capture(work, view) if wanted else work.takes()[-1]
-        return replace(consent, live=take.live)
+        # Of a video among the clips nobody knows who was before that camera.
+        alone = len(work.takes()) == len(work.clips)
+        return replace(consent, live=take.live if alone else ())
 
     def _capture(self, work: EnrolmentWork, view: CaptureView) -> CameraTake:
         import cv2

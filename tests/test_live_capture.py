@@ -97,6 +97,55 @@ def test_a_part_that_lost_pictures_is_told(tmp_path: Path) -> None:
         list(writer.take.frames())
 
 
+def test_doubled_frames_of_a_driver_are_taken_once(tmp_path: Path) -> None:
+    with TakeWriter(tmp_path / "take", CAMERA, False, 25.0) as writer:
+        for frame, state in moments(5):
+            writer.add(frame, state)
+            again = frame.t_ns + 1
+            writer.add(replace(frame, t_ns=again), replace(state, t_ns=again))
+    assert len(writer.take.states()) == len(list(writer.take.frames())) == 5
+
+
+FILL = """
+import sys
+from pathlib import Path
+import numpy as np
+from apps.camera_take import CameraTake, TakeWriter
+from apps.usage import FailedError
+from streams.camera import Camera
+from streams.frame import Frame
+from streams.tracked_state import TrackedState
+camera = Camera.from_fov((320, 240), name="test")
+rng = np.random.default_rng(0)
+folder = Path(sys.argv[1]) / "take"
+try:
+    with TakeWriter(folder, camera, False, 25.0) as writer:
+        for k in range(500):
+            rgb = rng.integers(0, 255, (240, 320, 3), np.uint8)
+            writer.add(Frame(k * 40_000_000, k, camera, rgb), TrackedState(k * 40_000_000, "test"))
+except FailedError as error:
+    print(error)
+take = CameraTake(folder)
+print(len(take.states()), len(list(take.frames())))
+"""
+
+
+def test_a_disk_that_fills_up_while_recording(tmp_path: Path, root: Path) -> None:
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no user namespaces here (unshare -rm), so no small disk can be mounted")
+    script = 'mount -t tmpfs -o size=6m none "$1" && shift && exec "$@" "$0"'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, str(tmp_path), str(tmp_path), sys.executable, "-c",
+         FILL],
+        cwd=root, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    told, counted = done.stdout.splitlines()
+    assert "No space left" in told
+    assert "--resume" in told
+    states, frames = map(int, counted.split())
+    assert states == frames >= 25
+
+
 class Nobody:
     """A view that nobody looks at, which stops at a frame."""
 
