@@ -40,21 +40,23 @@ CHALLENGES = {
     for one in (
         Challenge("turn_left", "Turn your head to your left", lambda s: s.turn, 18.0, 10.0),
         Challenge("turn_right", "Turn your head to your right", lambda s: -s.turn, 18.0, 10.0),
+        Challenge("lean_left", "Lean your head to your left", lambda s: s.tilt, 12.0, 6.0),
+        Challenge("lean_right", "Lean your head to your right", lambda s: -s.tilt, 12.0, 6.0),
         Challenge("open_mouth", "Open your mouth wide", lambda s: s.jaw, 0.5, 0.3),
         Challenge("blink_twice", "Blink twice", lambda s: s.lids, 0.45, 0.3, 2, False),
         Challenge("raise_brows", "Raise your brows", lambda s: s.brows, 2.0, 1.0, 1, False),
     )
 }
 TURNS = ("turn_left", "turn_right")
-ASKED = 4
-"""Of the five, so at least one is a turn: 120 orders."""
+ASKED = 5
+"""Of the seven, with a turn among them: 2,400 orders."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessOptions:
     """How strict to be."""
 
-    limit_s: float = 7.0
+    limit_s: float = 5.0
     """For one request."""
     reaction_s: float = 0.2
     """Nobody answers sooner: what is under way when a request appears is no answer."""
@@ -69,7 +71,10 @@ class LivenessOptions:
 
 def draw_order(chance: random.Random) -> tuple[str, ...]:
     """Keys of CHALLENGES: what to ask, in a random order. `chance`: secrets.SystemRandom()."""
-    return tuple(chance.sample(sorted(CHALLENGES), ASKED))
+    while True:
+        order = tuple(chance.sample(sorted(CHALLENGES), ASKED))
+        if set(order) & set(TURNS):
+            return order
 
 
 class LivenessCheck:
@@ -139,7 +144,11 @@ class LivenessCheck:
     def _come_to_rest(self, signals: FaceSignals, frame: Frame, face: FacePose) -> None:
         now = frame.t_ns
         self._since_ns = now if self._since_ns is None else self._since_ns
-        quiet = abs(signals.turn) < 8.0 and signals.jaw < 0.25 and signals.lids < 0.4
+        quiet = (
+            max(abs(signals.turn), abs(signals.tilt)) < 8.0
+            and signals.jaw < 0.25
+            and signals.lids < 0.4
+        )
         if not quiet:
             self._resting_ns = None
             if now - self._since_ns > self._options.rest_limit_s * 1e9:
