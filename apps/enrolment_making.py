@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from apps.camera_take import CameraTake
 from apps.enrolment_checks import (
     check_pictures,
     check_tracked,
@@ -157,6 +158,9 @@ class Making:
         kept: list[list[TrackedState]] = []
         for clip, states in zip(self.work.clips, clips, strict=True):
             rows = sampled_rows(states)
+            if isinstance(clip, CameraTake) and not rows:
+                kept.append(list(states))  # stopped before anything was seen; others go on
+                continue
             try:
                 crowded = check_pictures(_seen(clip.frames(), states, rows))
                 kept.append(without_company(states, rows, crowded))

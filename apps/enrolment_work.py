@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.camera_take import NOTE as TAKE_NOTE
 from apps.camera_take import CameraTake
 from apps.tracked_parts import part_path, read_parts, write_part, write_whole
 from apps.usage import FailedError, UsageError
@@ -141,7 +142,7 @@ class EnrolmentWork:
 
     def require_no_takes(self) -> None:
         """Raises UsageError when the folder holds the only copy of a recording."""
-        if self.takes():
+        if self.takes() or any(self.folder.glob(f"clip-*/{TAKE_NOTE}")):
             raise UsageError(
                 f"enroll: {self.folder} holds recordings of the camera; go on with them with "
                 "--resume, add to them with --add, or remove them with --anew"
