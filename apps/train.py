@@ -1,14 +1,16 @@
-"""`visavis train`: make the codec's weights from the synthetic capture dome."""
+"""`visavis train`: make the codec's weights from the synthetic capture dome, or train a codec on
+registered faces of a capture dome."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from apps.capture_training import CAPTURES, CaptureTraining
 from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ class Train:
     """Train the neural avatars on a data set and write their weights."""
 
     dataset: tyro.conf.Positional[str] = "dome"
-    """What to learn from: "dome", the synthetic people under many cameras."""
+    """What to learn from: "dome", the synthetic people under many cameras, makes the weights that
+    ship. "multiface" and "ava256" with the PATH of one person's capture train one codec on it;
+    "capture-dome" trains the same on a synthetic person, without any download."""
+    path: tyro.conf.Positional[Path | None] = None
+    """The capture's folder."""
     frames: int = FRAMES
     """Pictures to capture, shared by the people."""
     seen: int = 800
@@ -39,12 +45,19 @@ class Train:
     seed: int = 7
     """Of everything random: equal seeds give equal weights on one machine."""
     out: Path | None = None
-    """Where to write the weights (default: the shipped file, assets/avatars/codec.safetensors)."""
+    """Where to write the weights (default: the shipped file, assets/avatars/codec.safetensors); for
+    captures the folder of checkpoints, from which training goes on (default: training-DATASET)."""
+    capture: CaptureTraining = field(default_factory=CaptureTraining)
 
     def run(self) -> int:
         """Capture, fit, write, measure."""
+        if self.dataset in CAPTURES:
+            out = self.out or Path(f"training-{self.dataset}")
+            return self.capture.run(self.dataset, self.path, out, self.seed, self.quick)
         if self.dataset != "dome":
-            raise UsageError(f"train: expected the data set 'dome', got {self.dataset!r}")
+            raise UsageError(
+                f"train: expected the data set dome, {', '.join(CAPTURES)}, got {self.dataset!r}"
+            )
         if self.frames < QUICK_FRAMES or self.seen < 0:
             raise UsageError(
                 f"train: expected --frames from {QUICK_FRAMES} and --seen from 0, "
