@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 
 import cv2
@@ -38,7 +39,8 @@ def capture_picture(frame: Frame, step: GuideStep, coverage: Coverage) -> UInt8:
     height = max(seen.shape[0], 560)
     canvas = np.full((height, WIDTH, 3), GROUND, np.uint8)
     canvas[: seen.shape[0], : seen.shape[1]] = seen
-    _meter(canvas, coverage)
+    shares = tuple(int(50 * coverage.share(one.key)) / 50 for one in SHOWINGS)
+    canvas[:, WIDTH - METER :] = _meter(height, shares, int(100 * coverage.total()))
     _request(canvas[:, : WIDTH - METER], step)
     return canvas
 
@@ -46,13 +48,11 @@ def capture_picture(frame: Frame, step: GuideStep, coverage: Coverage) -> UInt8:
 def mirrored_view(frame: Frame, width: int) -> UInt8:
     """The camera's picture as a mirror would show it, `width` pixels wide: who moves left sees
     themselves move left."""
-    rgb = frame.rgb if frame.mirrored else frame.rgb[:, ::-1]
-    height = max(1, round(rgb.shape[0] * width / rgb.shape[1]))
-    shrinks = width < rgb.shape[1]
-    return np.asarray(
-        cv2.resize(rgb, (width, height),
-                   interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
-    )  # fmt: skip
+    height = max(1, round(frame.rgb.shape[0] * width / frame.rgb.shape[1]))
+    shrinks = width < frame.rgb.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(frame.rgb, (width, height), interpolation=way), np.uint8)
+    return small if frame.mirrored else small[:, ::-1]
 
 
 def _request(canvas: UInt8, step: GuideStep) -> None:
@@ -63,7 +63,7 @@ def _request(canvas: UInt8, step: GuideStep) -> None:
     while size > 15 and len(lines) * size > 90:
         size -= 3
         lines = textwrap.wrap(text, 52 * 24 // size)
-    block = text_block(lines, size, DONE if step.fulfilled else INK)
+    block = _words(tuple(lines), size, DONE if step.fulfilled else INK)
     top = canvas.shape[0] - block.shape[0] - 26
     _paste(canvas, block, ((width - block.shape[1]) // 2, top))
     left, right, y = 24, width - 24, canvas.shape[0] - 14
@@ -71,32 +71,39 @@ def _request(canvas: UInt8, step: GuideStep) -> None:
     reach = left + round((right - left) * min(max(step.share, 0.0), 1.0))
     cv2.rectangle(canvas, (left, y - 4), (reach, y + 4), DONE, -1)
     if step.hint:
-        block = text_block(textwrap.wrap(step.hint, 56), 20, HINT)
+        block = _words(tuple(textwrap.wrap(step.hint, 56)), 20, HINT)
         _paste(canvas, block, ((width - block.shape[1]) // 2, 12))
 
 
-def _meter(canvas: UInt8, coverage: Coverage) -> None:
-    left, y = canvas.shape[1] - METER + 16, 10
-    step = max(14, (canvas.shape[0] - 40) // (len(SHOWINGS) + len(TITLES) + 2))
-    title = text_block([f"Covered: {100 * coverage.total():.0f} %"], min(20, step), INK)
-    _paste(canvas, title, (left - 10, y))
+@functools.lru_cache(maxsize=4)
+def _meter(height: int, shares: tuple[float, ...], percent: int) -> UInt8:
+    """(height, METER, 3), drawn anew only when a share has changed by a fiftieth."""
+    canvas = np.full((height, METER, 3), GROUND, np.uint8)
+    left, y = 16, 10
+    step = max(14, (height - 40) // (len(SHOWINGS) + len(TITLES) + 2))
+    _paste(canvas, _words((f"Covered: {percent} %",), min(20, step), INK), (left - 10, y))
     y += round(step * 1.7)
     for group, name in TITLES.items():
-        _paste(canvas, text_block([name], min(15, step - 3), INK), (left - 10, y - 4))
+        _paste(canvas, _words((name,), min(15, step - 3), INK), (left - 10, y - 4))
         y += step
-        for showing in SHOWINGS:
+        for showing, share in zip(SHOWINGS, shares, strict=True):
             if showing.group != group:
                 continue
-            share = coverage.share(showing.key)
             ink = DONE if share >= 1.0 else INK
-            label = text_block([NAMES[showing.key]], min(13, step - 4), ink)
-            _paste(canvas, label, (left, y - 4))
-            bar, middle = (left + 110, canvas.shape[1] - 20), y + step // 2 - 2
+            _paste(canvas, _words((NAMES[showing.key],), min(13, step - 4), ink), (left, y - 4))
+            bar, middle = (left + 110, METER - 20), y + step // 2 - 2
             cv2.rectangle(canvas, (bar[0], middle - 3), (bar[1], middle + 3), OPEN, -1)
             if share > 0.0:
                 reach = bar[0] + round((bar[1] - bar[0]) * share)
                 cv2.rectangle(canvas, (bar[0], middle - 3), (reach, middle + 3), DONE, -1)
             y += step
+    return canvas
+
+
+@functools.lru_cache(maxsize=256)
+def _words(lines: tuple[str, ...], size: int, ink: tuple[int, int, int]) -> UInt8:
+    """Drawn once: most words stay the same for seconds."""
+    return text_block(lines, size, ink)
 
 
 def _paste(canvas: UInt8, rgba: UInt8, corner: tuple[int, int]) -> None:
