@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from apps.sources import open_synthetic
+from avatar.enrolment.face_signals import head_angles
 from avatar.enrolment.liveness import ASKED, CHALLENGES, TURNS, LivenessCheck, draw_order
 from avatar.enrolment.parallax import FaceView, Parallax
+from capture.frame_source import open_source
 from capture.performance import Expression, Performance
 from capture.synthetic import SyntheticOptions, SyntheticPerson
 from streams.camera import Camera
@@ -192,3 +195,18 @@ def test_a_cut_and_a_vanished_face_fail(moments) -> None:
     assert "leapt" in checked(("turn_left",), spliced).failed
     gone = [(f, s if k < 8 else TrackedState(s.t_ns, "camera")) for k, (f, s) in enumerate(moments)]
     assert "out of sight" in checked(ORDER, gone).failed
+
+
+def test_real_people_who_turn_are_solid(shared_data: Path) -> None:
+    for name in ("d12", "d3"):
+        with open_source(f"video:{shared_data / 'faces' / name}.mp4") as source:
+            moments = [
+                (frame, state.face, head_angles(state.face)[0])
+                for frame, state in tracked(source)
+                if state.face is not None
+            ]
+        front = min(moments, key=lambda moment: abs(moment[2]))
+        turned = max(moments, key=lambda moment: abs(moment[2]))
+        assert abs(turned[2]) > 18.0
+        found = Parallax.between(FaceView.of(*front[:2]), FaceView.of(*turned[:2]))
+        assert found.solid, (name, found)
