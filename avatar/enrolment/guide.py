@@ -113,11 +113,6 @@ class Guide:
         self._away_ns = 0
         self._last_ns: int | None = None
 
-    @property
-    def asked_s(self) -> float:
-        """Seconds of asking so far."""
-        return self._asked_ns / 1e9
-
     def update(self, state: TrackedState) -> GuideStep:
         """The next moment; times rise."""
         step_ns = 0 if self._last_ns is None else max(0, state.t_ns - self._last_ns)
