@@ -38,9 +38,11 @@ def check_tracked(states: Sequence[TrackedState]) -> None:
     if not faces:
         raise FailedError("no face was found in the video; film one from the front, upright, lit")
     if len(faces) < LEAST_FRAMES:
+        unseen = len(faces) < 0.7 * len(states)
+        why = "; is it blurred, dark, or seen from the side?" if unseen else ""
         raise FailedError(
             f"a face was found in {len(faces)} of {len(states)} frames; expected at least "
-            f"{LEAST_FRAMES} (three seconds; a minute makes a good avatar)"
+            f"{LEAST_FRAMES} (three seconds; a minute makes a good avatar){why}"
         )
     marks = np.stack([face.landmarks[:468] for face in faces[:: max(1, len(faces) // 200)]])
     moved = 1e3 * np.sqrt(((marks - np.median(marks, axis=0)) ** 2).sum(2).mean())

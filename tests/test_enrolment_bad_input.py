@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from apps.command import FAILED, USAGE, run
-from apps.enrolment_checks import check_pictures, sampled_rows, without_company
+from apps.enrolment_checks import check_pictures, check_tracked, sampled_rows, without_company
 from apps.enrolment_work import EnrolmentWork, VideoClip
 from apps.usage import FailedError, UsageError
 from apps.video_writer import VideoWriter
@@ -150,6 +150,15 @@ def demo_side(clip: Path) -> tuple[slice, slice]:
     middle, half = marks.mean(0).astype(int), int(0.9 * np.ptp(marks[:, 0]))
     low = np.maximum(middle - half, 0)
     return slice(low[1], low[1] + 2 * half), slice(low[0], low[0] + 2 * half)
+
+
+def test_few_faces_are_explained() -> None:
+    seen = faces(1.0)
+    gone = [replace(state, face=None) for state in faces(2.0)]
+    with pytest.raises(FailedError, match=r"30 of 30 frames.*good avatar\)$"):
+        check_tracked(seen)
+    with pytest.raises(FailedError, match=r"30 of 90 frames.*blurred, dark"):
+        check_tracked([*seen, *gone])
 
 
 def test_flags_say_what_is_meant(
