@@ -1,12 +1,12 @@
-"""`visavis enroll`: make your own avatar from a video of your face."""
+"""`visavis enroll`: make your own avatar from a video of your face, or in front of the camera."""
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,34 +15,41 @@ import tyro
 from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
-    from apps.enrolment_tracking import EnrolmentWork
-    from apps.likeness_evaluation import Evaluation
+    from apps.camera_take import CameraTake
+    from apps.capture_view import CaptureView
+    from apps.enrolment_work import EnrolmentWork
     from avatar.consent import Consent
-    from avatar.personal_model import PersonalModel
-    from streams.frame import Frame
-    from streams.tracked_state import TrackedState
 
-TRAINED_SHARE = 0.8
-EVALUATED_FRAMES, SHOWN_PICTURES = 40, 6
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+LIVE = ("webcam:", "synthetic:")
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
 class Enroll:
-    """Make an avatar of the person in a video: track, learn, measure on held-out seconds, write."""
+    """Make an avatar of one person: record or read, track, learn, measure on held-out seconds,
+    write. What was tracked and recorded stays beside your avatars, so that --add can refine."""
 
-    video: tyro.conf.Positional[Path]
-    """A video of one face: talking, grimacing, looking around; half a minute to three."""
+    video: tyro.conf.Positional[str]
+    """A video of one face (talking, grimacing, looking around; half a minute to three), or
+    webcam:0 for a guided capture."""
     name: str
     """What to call the avatar: small letters, digits, - and _. `preview --avatar NAME` shows it."""
     consent: str | None = None
     """The sentence of consent, word for word; without it you are asked to type it."""
+    spoken: str | None = None
+    """In place of --consent: a sound file in which the sentence is read aloud, or `mic`."""
     person: str | None = None
     """Who is shown, stored with the consent (default: the avatar's name)."""
     synthetic: bool = False
     """The person does not exist (a drawn or generated face): that is stored in consent's place."""
     resume: bool = False
-    """Go on where an interrupted enrolment of the same video stopped."""
+    """Go on where an interrupted enrolment of the same video or camera stopped."""
+    add: bool = False
+    """Learn from this video (or another recording) and from all that the avatar knows already.
+    Earlier videos have to be where they were."""
+    anew: bool = False
+    """Forget what was tracked and recorded for this name, recordings of the camera included."""
     out: Path | None = None
     """Where to write the file (default: among your avatars)."""
     planes: int = 12
@@ -50,15 +57,9 @@ class Enroll:
 
     def run(self) -> int:
         """Do all of it."""
-        if not NAME.fullmatch(self.name):
-            raise UsageError(
-                f"--name {self.name}: expected small letters, digits, - and _, at most 40"
-            )
-        if self.planes not in range(4, 25, 4):
-            raise UsageError(f"--planes {self.planes}: expected 4, 8, ... 24")
-        if not self.video.is_file():
-            raise UsageError(f"{self.video}: expected a video file, found none")
-        from apps.enrolment_tracking import EnrolmentWork
+        self._check_words()
+        from apps.capture_view import open_view
+        from apps.enrolment_work import EnrolmentWork
         from avatar.opening import enrolled_path
         from avatar.signature import user_folder
 
@@ -66,100 +67,140 @@ class Enroll:
         out = self.out or enrolled_path(self.name)
         if out.suffix != ".visavis":
             raise UsageError(f"--out {out}: expected a name that ends with .visavis")
-        work = EnrolmentWork(user_folder() / "enrolling" / self.name, self.video)
-        work.begin(self.resume)
+        folder = user_folder() / "enrolling" / self.name
         try:
-            self._make(work, consent, out)
+            work = EnrolmentWork(folder, []) if self.anew else EnrolmentWork.read(folder)
+            if self.anew:
+                work.clear()
+            if not self._is_live:
+                self._take_video(work, Path(self.video))
+            with open_view() as view:
+                if self._is_live:
+                    consent = self._record(work, consent, view)
+                work.check()
+                lines = self._make(work, consent, out, view)
         except KeyboardInterrupt:
-            print(f"\nstopped; `enroll ... --resume` goes on ({work.folder})", file=sys.stderr)
+            print(f"\nstopped; `enroll ... --resume` goes on ({folder})", file=sys.stderr)
             raise
-        work.clear()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise FailedError(
+                f"{error.filename or folder}: no room to write ({error.strerror}); what is there "
+                "is whole: free some space, then go on with --resume"
+            ) from error
+        print("\n".join(lines))
+        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
+        print(f"kept for --add: {folder}")
         return 0
 
-    def _make(self, work: EnrolmentWork, consent: Consent, out: Path) -> None:
-        from dataclasses import asdict
+    def _make(
+        self, work: EnrolmentWork, consent: Consent, out: Path, view: CaptureView
+    ) -> list[str]:
+        from apps.capture_view import LearningView
+        from apps.enrolment_making import Making, ProgressLine
 
-        from apps.enrolment_checks import check_pictures, check_tracked
-        from apps.enrolment_report import write_report
-        from avatar.avatar_file import write_avatar_file
-        from avatar.signature import own_key
-
-        begun = time.monotonic()
-        say = _Progress(begun)
-        states = work.track(say, _frame_count(self.video))
-        check_tracked(states)
-        check_pictures(_samples(work, states))
-        held = int(len(states) * TRAINED_SHARE)
-        model = self._learn(work, states[:held], say)
-        ways = self._measure(work, states, held, model, say)
-        # The measured avatar has not seen the last fifth; the one that is kept has.
-        model = self._learn(work, states, say)
-        figures = {name: asdict(way.figures) for name, way in ways.items()}
-        seconds = time.monotonic() - begun
-        report = {"held_out": figures, "frames": len(states), "made_in_s": round(seconds, 1)}
-        write_avatar_file(out, self.name, model, consent, int(time.time()), report, own_key())
-        page = out.with_suffix(".html")
-        faces = sum(state.face is not None for state in states)
-        summary = (
-            f"{self.video.name}: {len(states)} frames, a face in {faces}; made in {seconds:.0f} s; "
-            f"{out.stat().st_size / 2**20:.1f} MiB"
-        )
-        write_report(page, f"Avatar {self.name}", summary, ways)
-        say.end()
-        for name, way in ways.items():
-            print(f"held out, {name}: {way.figures.line()}")
-        print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB) in {seconds:.0f} s")
-        print(f"figures and pictures: {page}")
-        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
-
-    def _learn(
-        self, work: EnrolmentWork, states: Sequence[TrackedState], say: _Progress
-    ) -> PersonalModel:
-        from avatar.enrolment.observations import Observations
-        from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
-        from avatar.enrolment.texture_basis_fit import BasisOptions
-
-        options = EnrolmentOptions(basis=BasisOptions(planes=self.planes))
-        from tracking.segmentation import PersonSegmenter
-
+        learning = LearningView(view, work.folder / "preview.png")
+        say = ProgressLine(learning.poll)
         try:
-            with PersonSegmenter() as segmenter:
-                seen = Observations.of(states)
-                return enrol(work.frames, seen, options, say, segmenter.person)
-        except EnrolmentError as error:
-            raise FailedError(str(error)) from error
+            return Making(self.name, work, consent, out, self.planes, say, learning.show).run()
+        finally:
+            say.end()
 
-    def _measure(
-        self,
-        work: EnrolmentWork,
-        states: Sequence[TrackedState],
-        held: int,
-        model: PersonalModel,
-        say: _Progress,
-    ) -> dict[str, Evaluation]:
-        from apps.likeness_evaluation import evaluate_likeness, spread
-        from avatar.personal_avatar import PersonalAvatar
+    @property
+    def _is_live(self) -> bool:
+        return self.video.startswith(LIVE)
 
-        rows = [k for k in range(held, len(states)) if states[k].face is not None]
-        if not rows:
-            raise FailedError("no face in the last fifth of the video; cut the end off and retry")
-        ways: dict[str, Evaluation] = {}
-        for n, name in enumerate(("encoded", "driven")):
-            say("measuring", n / 2)
-            avatar = PersonalAvatar(model, f"avatars/{self.name}", fade=False)
-            moments = _moments(work, states, spread(rows, EVALUATED_FRAMES))
-            keep = EVALUATED_FRAMES
-            ways[name] = evaluate_likeness(avatar, moments, name == "encoded", keep=keep)
-            pairs = ways[name].pictures
-            step = max(1, len(pairs) // SHOWN_PICTURES)
-            ways[name].pictures = pairs[::step][:SHOWN_PICTURES]
-        say("measuring", 1.0)
-        return ways
+    def _check_words(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise UsageError(
+                f"--name {self.name}: expected small letters, digits, - and _, at most 40"
+            )
+        if self.planes not in range(4, 25, 4):
+            raise UsageError(f"--planes {self.planes}: expected 4, 8, ... 24")
+        if (self.spoken is not None) + (self.consent is not None) + self.synthetic > 1:
+            raise UsageError("enroll: expected one of --consent, --spoken and --synthetic")
+        if self.resume + self.add + self.anew > 1:
+            raise UsageError("enroll: expected one of --resume, --add and --anew")
+        if self.video.startswith("synthetic:") and not self.synthetic:
+            raise UsageError(f"{self.video}: add --synthetic, for this person does not exist")
+        if not self._is_live and not Path(self.video).is_file():
+            raise UsageError(f"{self.video}: expected a video file or webcam:NUMBER, found none")
+
+    def _take_video(self, work: EnrolmentWork, video: Path) -> None:
+        if self.add:
+            if not work.clips:
+                raise UsageError(
+                    f"enroll --add: nothing was learned for {self.name} yet; leave --add out"
+                )
+            work.add_video(video)
+        elif self.resume:
+            work.go_on_with(video)
+        else:
+            work.begin_with(video)
+
+    def _record(self, work: EnrolmentWork, consent: Consent, view: CaptureView) -> Consent:
+        """Record until the guide is satisfied, unless that is done. The consent with what was
+        done in front of the camera."""
+        from apps.live_capture import unfinished
+
+        if self.add:
+            wanted = True
+        elif self.resume:
+            wanted = unfinished(work) is not None or not work.takes()
+        else:
+            work.require_no_takes()
+            work.clear()
+            wanted = True
+        take = self._capture(work, view) if wanted else work.takes()[-1]
+        # Of a video among the clips nobody knows who was before that camera.
+        alone = len(work.takes()) == len(work.clips)
+        return replace(consent, live=take.live if alone else ())
+
+    def _capture(self, work: EnrolmentWork, view: CaptureView) -> CameraTake:
+        import cv2
+
+        from apps.camera_take import TakeWriter
+        from apps.live_capture import capture_take, covered_by, prove_live
+        from apps.sources import open_any
+        from avatar.enrolment.guide import Guide
+        from capture.frame_source import SourceError, SourceOptions
+        from tracking.tracker import Tracker, TrackerOptions
+
+        cv2.setNumThreads(1)
+        guide = Guide(covered_by(work))
+        wished = SourceOptions(size=(1280, 720), fps=30.0)
+        with (
+            open_any(self.video, wished) as source,
+            Tracker.open(TrackerOptions(hands=0)) as tracker,
+        ):
+            # Who is drawn does not live, and says so in consent's place.
+            live = () if self.synthetic else prove_live(source, tracker, view)
+            writer = TakeWriter(work.next_take(), source.camera, False, source.fps)
+            writer.passed(live)
+            work.add_take(writer.take)
+            try:
+                finished = capture_take(source, tracker, guide, view, writer)
+            except SourceError as error:
+                raise FailedError(
+                    f"{error} ({writer.seconds:.0f} s are kept; --resume goes on)"
+                ) from error
+        if not finished:
+            raise FailedError(
+                f"the capture stopped at {100 * guide.coverage.total():.0f} % "
+                f"({writer.seconds:.0f} s are kept); go on with --resume"
+            )
+        writer.take.finish()
+        return writer.take
 
     def _consent(self) -> Consent:
         from avatar.consent import SENTENCE, Consent, ConsentError
 
         kind, sentence = "typed", self.consent
+        if self.spoken is not None:
+            from apps.spoken_consent import spoken_consent
+
+            return spoken_consent(self.person or self.name, self.spoken)
         if self.synthetic:
             kind, sentence = "synthetic", SENTENCE
         elif sentence is None:
@@ -173,60 +214,3 @@ class Enroll:
             return Consent(self.person or self.name, sentence, kind, int(time.time()))
         except ConsentError as error:
             raise UsageError(str(error)) from error
-
-
-class _Progress:
-    """Stage and percent: one line on a terminal, a line a stage elsewhere."""
-
-    def __init__(self, begun: float) -> None:
-        self._begun, self._stage, self._shown = begun, "", 0.0
-
-    def __call__(self, stage: str, share: float) -> None:
-        now = time.monotonic()
-        if stage != self._stage:
-            self.end()
-            self._stage = stage
-            if not sys.stderr.isatty():
-                print(f"[{now - self._begun:4.0f} s] {stage}", file=sys.stderr, flush=True)
-        if sys.stderr.isatty() and (share >= 1.0 or now - self._shown > 0.2):
-            self._shown = now
-            print(f"\r[{now - self._begun:4.0f} s] {stage} {100 * share:3.0f} % ",
-                  end="", file=sys.stderr, flush=True)  # fmt: skip
-
-    def end(self) -> None:
-        """Close the line."""
-        if self._stage and sys.stderr.isatty():
-            print(file=sys.stderr)
-        self._stage = ""
-
-
-def _moments(
-    work: EnrolmentWork, states: Sequence[TrackedState], rows: Sequence[int]
-) -> Iterator[tuple[Frame, TrackedState]]:
-    wanted = set(rows)
-    for k, frame in enumerate(work.frames()):
-        if k in wanted:
-            yield frame, states[k]
-
-
-def _samples(work: EnrolmentWork, states: Sequence[TrackedState]):
-    """Some frames and their faces."""
-    from apps.enrolment_checks import SAMPLES
-    from apps.likeness_evaluation import spread
-
-    rows = [k for k, state in enumerate(states) if state.face is not None]
-    for frame, state in _moments(work, states, spread(rows, SAMPLES)):
-        if state.face is not None:
-            yield frame, state.face
-
-
-def _frame_count(video: Path) -> int:
-    """About how many frames there are, for the progress; 0 when the file does not say."""
-    import av
-
-    try:
-        with av.open(str(video)) as container:
-            stream = container.streams.video[0]
-            return int(stream.frames or 0)
-    except (OSError, IndexError, ValueError):
-        return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.likeness_evaluation import Evaluation
+from apps.tracked_parts import write_whole
+from avatar.enrolment.coverage import SHOWINGS, Coverage
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -33,12 +36,26 @@ _PAGE = """<!doctype html>
 <p>From left to right: the video, the avatar encoded from the same picture, the avatar driven by the
 tracked face alone. None of these moments was learned from.</p>
 {pictures}
+<h2>What the video shows</h2>
+<p>{covered}</p>
+<table><tr><th>asked for</th><th>seen</th><th>wanted</th><th></th></tr>
+{coverage}</table>
 </html>
 """
 
 
-def write_report(path: Path, title: str, summary: str, ways: Mapping[str, Evaluation]) -> None:
-    """An HTML page that needs no other file. `ways`: "encoded" and "driven" with their pictures."""
+@dataclass(frozen=True, slots=True)
+class ReportText:
+    """What is written about an enrolment beside its figures."""
+
+    title: str
+    summary: str
+    coverage: Coverage
+
+
+def write_report(path: Path, text: ReportText, ways: Mapping[str, Evaluation]) -> None:
+    """An HTML page that needs no other file, readable by its owner alone. `ways`: "encoded" and
+    "driven" with their pictures. Raises OSError when the disk is full; an older page stays."""
     rows = "\n".join(
         f"<tr><td>{html.escape(name)} ({w.figures.frames})</td><td>{w.figures.psnr_db:.2f}</td>"
         f"<td>{w.figures.ssim:.3f}</td><td>{w.figures.sharpness:.2f}</td>"
@@ -54,10 +71,20 @@ def write_report(path: Path, title: str, summary: str, ways: Mapping[str, Evalua
         )
     )
     page = _PAGE.format(
-        title=html.escape(title), summary=html.escape(summary), rows=rows, pictures=pictures
+        title=html.escape(text.title), summary=html.escape(text.summary), rows=rows,
+        pictures=pictures, covered=html.escape(text.coverage.line()),
+        coverage=_coverage_rows(text.coverage),
+    )  # fmt: skip
+    write_whole(path, page.encode())
+
+
+def _coverage_rows(coverage: Coverage) -> str:
+    return "\n".join(
+        f"<tr><td>{html.escape(one.text)}</td><td>{coverage.count(one.key):.3g} {one.unit}</td>"
+        f"<td>{one.wanted:.3g} {one.unit}</td>"
+        f"<td>{'' if coverage.share(one.key) >= 1.0 else 'not enough'}</td></tr>"
+        for one in SHOWINGS
     )
-    path.write_text(page, encoding="utf-8")
-    path.chmod(0o600)
 
 
 def _jpeg(rgb: UInt8) -> str:

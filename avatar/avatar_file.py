@@ -149,6 +149,7 @@ def read_avatar_file(path: Path) -> AvatarFile:
         consent = Consent(
             str(given["name"]), str(given["sentence"]), str(given["kind"]),
             int(given["given_unix_s"]), tuple(str(done) for done in given["live"]),
+            str(given.get("sound_sha256", "")),
         )  # fmt: skip
         name, made = str(manifest["name"]), int(manifest["made_unix_s"])
         report = dict(manifest["report"])

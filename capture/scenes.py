@@ -8,7 +8,7 @@ from capture.performance import Expression, HandKey, Performance
 from capture.speech import Speech
 from streams.face_shapes import FACE_SHAPES
 
-SCENES = ("demo", "range", "still", "hands", "away")
+SCENES = ("demo", "range", "still", "hands", "away", "guided")
 
 SMILE = {"mouthSmile": 0.65, "cheekSquint": 0.4, "eyeSquint": 0.3, "mouthDimple": 0.15}
 SURPRISE = {"browInnerUp": 0.85, "browOuterUp": 0.6, "eyeWide": 0.5, "jawOpen": 0.28}
@@ -21,7 +21,8 @@ BYE = "k aa d i u d u i d d u"
 
 def open_scene(name: str, seed: int = 0) -> Performance:
     """The performance "demo" (10 s), "range" (each shape in turn, then gaze and head), "still",
-    "hands" (both hands through every shape) or "away" (the person leaves and returns).
+    "hands" (both hands through every shape), "away" (the person leaves and returns) or "guided"
+    (what a guided capture asks for, in its order).
 
     Raises ValueError for another name.
     """
@@ -38,6 +39,8 @@ def open_scene(name: str, seed: int = 0) -> Performance:
             "away", 3.0, expressions=(Expression(0.2, 0.4, SMILE),), blinks_s=(0.7, 2.4),
             away_s=((1.0, 2.0),), seed=seed,
         )  # fmt: skip
+    elif name == "guided":
+        return _guided(seed)
     else:
         raise ValueError(f"synthetic scene: expected one of {', '.join(SCENES)}, got {name!r}")
 
@@ -120,4 +123,43 @@ def _hands(seed: int) -> Performance:
     )
     return Performance(
         "hands", 0.1 + 0.8 * len(order), blinks_s=(1.0, 3.2, 5.9), left=keys, right=keys, seed=seed
+    )
+
+
+def _guided(seed: int) -> Performance:
+    """The requests of avatar.enrolment.guide in their order, two seconds each."""
+    each_s, begin_s = 2.0, 4.0
+    turns = ((26, 0, 0), (-26, 0, 0), (0, 20, 0), (0, -20, 0), (0, 0, 18), (0, 0, -18))
+    looks = ((24, 0), (-24, 0), (0, 18), (0, -22))
+    look_s = begin_s + each_s * len(turns)
+    face_s = look_s + each_s * len(looks)
+    faces = (
+        {"eyeBlink": 1.0}, {"jawOpen": 0.95}, {**SMILE, "mouthSmile": 1.0},
+        {"mouthPucker": 1.0, "mouthFunnel": 0.9}, {"mouthPress": 0.8, "mouthRollLower": 0.9},
+        {"browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 0.4}, {"browDown": 1.0},
+    )  # fmt: skip
+    talk_s = face_s + each_s * len(faces)
+    speech = tuple(Speech(MOVES, talk_s + 0.2 + 5.6 * i) for i in range(3))
+    return Performance(
+        "guided",
+        speech[-1].end_s + 0.6,
+        speech=speech,
+        expressions=tuple(
+            Expression(face_s + each_s * i, 0.9, shapes, 0.3, 0.3) for i, shapes in enumerate(faces)
+        ),
+        blinks_s=(1.2, 2.9, talk_s + 1.0, talk_s + 4.2),
+        head_deg=tuple(
+            key
+            for i, turn in enumerate(turns)
+            for key in (
+                (begin_s + each_s * i, *turn),
+                (begin_s + each_s * i + 1.3, 0.0, 0.0, 0.0),
+            )
+        ),
+        gaze_deg=tuple(
+            key
+            for i, look in enumerate(looks)
+            for key in ((look_s + each_s * i, *look), (look_s + each_s * i + 1.2, 0.0, 0.0))
+        ),
+        seed=seed,
     )

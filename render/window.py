@@ -67,6 +67,7 @@ class Window(Releasing):
         self._arrays = VertexArray()
         self._inset: Texture | None = None
         self._hud: Texture | None = None
+        self._whole: Texture | None = None
         self._hud_lines: tuple[str, ...] = ()
 
     @property
@@ -118,12 +119,37 @@ class Window(Releasing):
         self._glfw.swap_buffers(self._handle)
         self._glfw.poll_events()
 
+    def show_picture(self, rgb: npt.NDArray[np.uint8]) -> None:
+        """Present (H, W, 3) uint8 sRGB, as large as fits, in place of what the renderer drew; then
+        look at keys and mouse."""
+        if self._context is None:
+            raise RuntimeError("Window.show_picture: the window was released; open a new one")
+        from OpenGL import GL
+
+        pixels = require_array("Window.show_picture rgb", rgb, np.uint8, (None, None, 3))
+        self._context.make_current()
+        size = self.size
+        left, bottom, right, top = _fitted((pixels.shape[1], pixels.shape[0]), size)
+        scaled = cv2.resize(rgb, (max(right - left, 1), max(top - bottom, 1)))
+        rgba = np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2RGBA), np.uint8)
+        self._whole = _written(self._whole, rgba)
+        GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
+        GL.glViewport(0, 0, *size)
+        GL.glClearColor(*_BARS, 1.0)
+        GL.glClear(GL.GL_COLOR_BUFFER_BIT)
+        GL.glDisable(GL.GL_DEPTH_TEST)
+        GL.glDisable(GL.GL_CULL_FACE)
+        GL.glDisable(GL.GL_BLEND)
+        self._draw_quad(self._whole, (left, size[1] - top), size)
+        self._glfw.swap_buffers(self._handle)
+        self._glfw.poll_events()
+
     def release(self) -> None:
         """Close the window and give back its renderer; a second call does nothing."""
         if self._context is None:
             return
         self._context.make_current()
-        for thing in (self._program, self._arrays, self._inset, self._hud):
+        for thing in (self._program, self._arrays, self._inset, self._hud, self._whole):
             if thing is not None:
                 thing.release()
         self._context = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from apps.command import FAILED, USAGE, run
 from apps.enrolment_checks import check_pictures, check_tracked
-from apps.enrolment_tracking import PART_FRAMES, EnrolmentWork
+from apps.enrolment_work import PART_FRAMES, EnrolmentWork
 from apps.usage import FailedError, UsageError
 from apps.video_writer import VideoWriter
 from avatar.avatar_file import read_avatar_file
@@ -22,13 +23,18 @@ from tracking.tracker import Tracker
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("apps.enrolment_making.EVALUATED_FRAMES", 8)  # of 40: drawing is slow
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     return tmp_path / "home"
+
+
+def quiet(_stage: str, _share: float) -> None:
+    """Nobody looks at the progress."""
 
 
 def shortened(clip: Path, to: Path, frames: int, size: tuple[int, int] | None = None) -> Path:
     """The first frames of a video, or its first frame again and again when `frames` < 0."""
-    import cv2
-
     with open_source(f"video:{clip}") as source:
         first = next(source)
         shown = size or first.camera.size
@@ -55,7 +61,16 @@ def test_a_video_becomes_an_avatar_that_previews(
     assert file.report["held_out"]["encoded"]["psnr_db"] > 25.0
     page = (home / "avatars" / "me.html").read_text()
     assert page.count("<img") >= 3
-    assert not list((home / "enrolling").glob("*/part-*"))
+    assert "the video covers" in said
+    assert page.count("not enough") >= 3
+    assert list((home / "enrolling" / "me").glob("clip-00/part-*.npz"))
+    learning = cv2.imread(str(home / "enrolling" / "me" / "preview.png"))
+    assert learning is not None
+    video_side, avatar_side = np.split(learning.astype(float), 2, axis=1)
+    # About the middle of the face the avatar so far is like the video.
+    height, width = video_side.shape[:2]
+    middle = (slice(height * 2 // 5, height * 3 // 5), slice(width * 9 // 20, width * 11 // 20))
+    assert np.abs(video_side[middle] - avatar_side[middle]).mean() < 25.0
     out = tmp_path / "shown.mp4"
     source = f"video:{video}"
     shown = ["preview", "--source", source, "--avatar", "me", "--out", str(out), "--seconds", "0.3"]
@@ -89,29 +104,27 @@ def test_videos_that_cannot_become_avatars(
 
 
 def test_pictures_are_looked_at_closely(demo_clip: Path, tmp_path: Path) -> None:
-    import cv2
-
     with open_source(f"video:{demo_clip}") as source, Tracker.open() as tracker:
         frame = next(source)
         face = tracker.track(frame).face
     assert face is not None
-    check_pictures([(frame, face)])
+    check_pictures([(0, frame, face)])
     from dataclasses import replace
 
     blurred = np.asarray(cv2.GaussianBlur(frame.rgb, (0, 0), 14.0), np.uint8)
     with pytest.raises(FailedError, match="blurred"):
-        check_pictures([(replace(frame, rgb=blurred), face)])
+        check_pictures([(0, replace(frame, rgb=blurred), face)])
     small = shortened(demo_clip, tmp_path / "small.mp4", 6, (96, 96))
     with open_source(f"video:{small}") as source, Tracker.open() as tracker:
         tiny = next(source)
         seen = tracker.track(tiny).face
     assert seen is not None
     with pytest.raises(FailedError, match="pixels wide"):
-        check_pictures([(tiny, seen)])
+        check_pictures([(0, tiny, seen)])
     two = np.concatenate([frame.rgb, frame.rgb], axis=1)
     camera = replace(frame.camera, size=(two.shape[1], two.shape[0]))
     with pytest.raises(FailedError, match="more than one face"):
-        check_pictures([(replace(frame, rgb=two, camera=camera), face)])
+        check_pictures([(0, replace(frame, rgb=two, camera=camera), face)])
     with pytest.raises(FailedError, match="no face"):
         check_tracked([TrackedState(0, "camera", None)] * 90)
 
@@ -120,29 +133,34 @@ def test_an_interrupted_tracking_goes_on(
     demo_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = shortened(demo_clip, tmp_path / "me.mp4", PART_FRAMES + 12)
-    work = EnrolmentWork(tmp_path / "work", video)
-    work.begin(resume=False)
+    work = EnrolmentWork.read(tmp_path / "work")
+    work.begin_with(video)
 
     def stop_late(_stage: str, share: float) -> None:
         if share > (PART_FRAMES + 2) / (PART_FRAMES + 12):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work.track(stop_late, PART_FRAMES + 12)
-    work.begin(resume=True)
+        work.track(stop_late)
+    work = EnrolmentWork.read(work.folder)
+    work.go_on_with(video)
     tracked: list[int] = []
     plain = Tracker.track
     monkeypatch.setattr(
         Tracker, "track", lambda self, frame: (tracked.append(frame.seq), plain(self, frame))[1]
     )
-    states = work.track(lambda _stage, _share: None, PART_FRAMES + 12)
+    [states] = work.track(quiet)
     assert len(states) == PART_FRAMES + 12
     assert tracked[0] == PART_FRAMES  # nothing twice
     assert states[3].face is not None
-    (work.folder / "part-0000.npz").write_bytes(b"cut")
-    assert len(work.track(lambda _stage, _share: None, 1)) == PART_FRAMES + 12
-    other = EnrolmentWork(work.folder, shortened(demo_clip, tmp_path / "other.mp4", 4))
+    tracked.clear()
+    assert len(work.track(quiet)[0]) == PART_FRAMES + 12
+    assert not tracked
+    (work.folder / "clip-00" / "part-0000.npz").write_bytes(b"cut")
+    assert len(work.track(quiet)[0]) == PART_FRAMES + 12
+    assert tracked[0] == 0
+    other = shortened(demo_clip, tmp_path / "other.mp4", 4)
     with pytest.raises(UsageError, match="--resume"):
-        other.begin(resume=True)
-    other.begin(resume=False)
-    assert not list(work.folder.glob("part-*"))
+        work.go_on_with(other)
+    work.begin_with(other)
+    assert not list(work.folder.glob("clip-*/part-*"))

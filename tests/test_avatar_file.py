@@ -127,6 +127,14 @@ def test_tampering_is_seen(good: Path, tmp_path: Path) -> None:
         read_avatar_file(changed(good, tmp_path / "c.visavis", signature_json=None))
 
 
+def test_spoken_and_live_consent_are_kept(tmp_path: Path) -> None:
+    heard = SENTENCE.replace("avatar", "amateur")
+    given = Consent("A", heard, "spoken", 1_700_000_000, ("turn_left", "blink_twice"), "ab" * 32)
+    path = tmp_path / "me.visavis"
+    write_avatar_file(path, "me", small_model(), given, 1_700_000_001, {}, KEY)
+    assert read_avatar_file(path).consent == given
+
+
 def test_newer_versions_and_missing_consent(good: Path, tmp_path: Path) -> None:
     manifest = manifest_of(good)
     with pytest.raises(AvatarFileError, match="newer Visavis"):

@@ -50,6 +50,9 @@ for size in ((300, 300), (400, 300)):
     for _ in range(3):
         window.show(inset, ("track 3.1 ms", "draw 12.0 ms"))
     ImageGrab.grab(xdisplay="").crop((0, 0, 400, 300)).save(folder / f"{size[0]}.png")
+for _ in range(3):
+    window.show_picture(red_above)
+ImageGrab.grab(xdisplay="").crop((0, 0, 400, 300)).save(folder / "picture.png")
 handle = window.renderer._context.window
 glfw.set_window_size(handle, 500, 320)
 for _ in range(20):
@@ -105,6 +108,14 @@ def test_a_narrower_picture_keeps_its_shape(pictures: Path) -> None:
     assert screen[150, 20:45].max() < 30  # a bar at the left of a square picture
     assert screen[150, 60:80].min() > 30
     assert int(screen[120, 200].argmax()) == 0
+
+
+def test_a_picture_alone_fills_the_window_upright(pictures: Path) -> None:
+    screen = rgb(pictures / "picture.png")
+    assert tuple(screen[75, 200]) == (180, 0, 0)
+    assert tuple(screen[225, 200]) == (0, 0, 180)
+    assert screen[150, 10:40].max() < 30  # bars beside a square picture
+    assert screen[100, 60].max() == 180
 
 
 def test_inset_and_figures_lie_in_their_corners(pictures: Path) -> None:

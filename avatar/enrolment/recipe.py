@@ -13,11 +13,12 @@ from scipy.ndimage import distance_transform_edt
 from avatar.driving import own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, OwnFit, Regression
+from avatar.enrolment.learning_picture import LearningPicture
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration
 from avatar.enrolment.silhouette import Outline, shaped_scalp
 from avatar.enrolment.static_texture import StaticTexture
-from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
+from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, Watch, fit_basis
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import STATIC_PARTS, personal_uv
@@ -35,6 +36,8 @@ Video = Callable[[], Iterator[Frame]]
 """Gives the same frames, in order, every time it is called."""
 Progress = Callable[[str, float], None]
 """What is being done, and which share of it is done, 0..1."""
+Show = Callable[[UInt8], None]
+"""Takes a picture (h, 2 w, 3) of a moment and of the avatar so far."""
 
 MM2_ERROR = 60.0
 """Squared code values that a square millimetre of misplaced surface costs in the picture (measured
@@ -86,6 +89,8 @@ class Textures:
     (the scalp reaches a little beyond the hair)."""
     static: StaticTexture
     """Neck, collar and clothes."""
+    middle: LearningPicture | None = None
+    """A moment to watch the learning at."""
 
 
 def choose_rows(seen: Observations, options: EnrolmentOptions) -> npt.NDArray[np.intp]:
@@ -106,9 +111,11 @@ def enrol(
     options: EnrolmentOptions | None = None,
     progress: Progress = lambda _what, _share: None,
     matte: Matte = all_person,
+    show: Show | None = None,
 ) -> PersonalModel:
     """A model of the person whose face is in the frames `seen.frames` of `video`. With a `matte`
-    that knows person from background, hair and clothes get their outline from it."""
+    that knows person from background, hair and clothes get their outline from it. `show` is given
+    a picture of the learning now and then."""
     options = options or EnrolmentOptions()
     head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
     chosen = seen.at(choose_rows(seen, options))
@@ -119,7 +126,7 @@ def enrol(
         registration = with_outline(video, head, registration, chosen, matte)
     progress("registering", 1.0)
     textures = read_textures(video, head, registration, chosen, progress, matte)
-    return learn(head, registration, chosen, textures, options, progress)
+    return learn(head, registration, chosen, textures, options, progress, show)
 
 
 def with_outline(
@@ -160,7 +167,7 @@ def read_textures(
     static = static_texture(head, registration)
     static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
     mask = np.zeros((0, 0), np.float32)
-    done = 0
+    done, middle = 0, None
     for row, frame in _frames_of(video, chosen):
         vertices, normals = posed.of(codes[row], chosen.gaze[row])
         found = unwrap(
@@ -175,6 +182,8 @@ def read_textures(
         colours[row], seen[row] = found.colours, np.rint(found.seen * person**SURE * 255)
         if row in static_rows:
             static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], mask)
+        if row == count // 2:
+            middle = LearningPicture(row, frame.rgb, found.places, found.seen * person)
         done = row + 1
         progress("unwrapping", done / count)
     if done < count:
@@ -182,7 +191,7 @@ def read_textures(
             f"enrol: expected {count} frames with a face, the video gave {done}; is the file cut?"
         )
     average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
-    return Textures(table, colours, seen, average.astype(np.float32), static)
+    return Textures(table, colours, seen, average.astype(np.float32), static, middle)
 
 
 def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
@@ -214,12 +223,16 @@ def learn(
     textures: Textures,
     options: EnrolmentOptions,
     progress: Progress,
+    show: Show | None = None,
 ) -> PersonalModel:
     """Fit textures, code and driving."""
     gains = exposure_gains(textures)
+    middle, watch = textures.middle, None
+    if show is not None and middle is not None:
+        watch = Watch(middle.row, lambda texels, colours: show(middle.beside(texels, colours)))
     basis = fit_basis(
         textures.table, textures.colours, textures.seen, gains, options.basis, textures.matte,
-        lambda share: progress("learning the texture", share),
+        lambda share: progress("learning the texture", share), watch,
     )  # fmt: skip
     products = inner_products_of(basis, textures, gains)
     views = chosen.view_directions()

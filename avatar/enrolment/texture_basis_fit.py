@@ -33,6 +33,16 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Who wants to see what is learned as it is learned."""
+
+    row: int
+    """Of the training frames."""
+    show: Callable[[npt.NDArray[np.intp], Float32], None]
+    """Takes (t,) texels and their (t, 3) colours in that frame, code values 0..255."""
+
+
+@dataclass(frozen=True, slots=True)
 class BasisOptions:
     """How rich a texture is."""
 
@@ -91,10 +101,11 @@ def fit_basis(
     options: BasisOptions,
     matte: Float32,
     progress: Callable[[float], None] = lambda _share: None,
+    watch: Watch | None = None,
 ) -> BasisFit:
     """`colours` (N, n, 3), `seen` (N, n) uint8, `gains` (N, 3): the training frames' textures;
     `matte` (n,) 0..1: texels that often show background (below ALL_PERSON) say nothing of the code,
-    because the encoder knows no background."""
+    because the encoder knows no background. `watch` is shown every round."""
     shares = node_shares(table, options.grid)
     active = np.flatnonzero(np.asarray(shares.sum(axis=0)).ravel() > 0.5)
     shares = sparse.csr_array(shares[:, active])
@@ -116,6 +127,9 @@ def fit_basis(
         solved = scipy.linalg.cho_solve(factor, products.T.astype(np.float64)).T
         nodes = solved.reshape(len(nodes), len(active), -1).astype(np.float32)
         progress((turn + 1) / (options.rounds + 2))
+        if watch is not None:
+            level = (few @ nodes[watch.row])[:, :, None]
+            watch.show(coarse, ((planes * level).sum(1) + mean[coarse]) * gains[watch.row])
     del differences, weight
     every = np.zeros((len(table.rows), options.planes, 3), np.float32)
     rows = np.flatnonzero(visible > LEAST_SEEN)

@@ -74,16 +74,26 @@ class MediaPipeFace:
         self._landmarker.close()
 
 
-def count_faces(bundle: Path, rgb: Picture, most: int = 3) -> int:
-    """How many faces (at most `most`) a single picture shows. Slow: it loads the models."""
-    require_bundle(bundle, FACE_NETWORKS)
-    from mediapipe.tasks.python import BaseOptions, vision
+class FaceCounter:
+    """How many faces single pictures show, each looked at afresh."""
 
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=str(bundle)), num_faces=most
-    )
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        return len(landmarker.detect(_image(rgb)).face_landmarks)
+    def __init__(self, bundle: Path, most: int = 2) -> None:
+        """Counts to `most`. Raises ValueError when the bundle is damaged."""
+        require_bundle(bundle, FACE_NETWORKS)
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        self._landmarker = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(bundle)), num_faces=most
+            )
+        )
+
+    def count(self, rgb: Picture) -> int:
+        """(H, W, 3) uint8 sRGB -> 0 ... `most`."""
+        return len(self._landmarker.detect(_image(rgb)).face_landmarks)
+
+    def close(self) -> None:
+        self._landmarker.close()
 
 
 class MediaPipeHands:
