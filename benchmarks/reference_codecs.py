@@ -132,6 +132,17 @@ class MeanCodec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ExactCodec:
+    """The moment's own texture: what the size of the textures alone costs."""
+
+    mean: Float32
+    """(3, size, size)."""
+
+    def difference(self, moment: RegisteredMoment) -> Float32:
+        return _seen_difference(moment, self.mean).transpose(1, 2, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PrincipalCodec:
     """The projection of the moment itself on the training moments' principal components: what no
     global linear code of so many numbers beats."""
@@ -158,7 +169,8 @@ class PrincipalCodec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvReference:
-    """The convolutional codec, encoded from the moment's own texture and landmarks."""
+    """The convolutional codec, encoded from the moment's own texture and landmarks. Trained
+    without its noise, with which minutes on a CPU lead nowhere."""
 
     codec: FaceCodec
     steps: int
@@ -175,7 +187,7 @@ class ConvReference:
         anew with as many as fit, so that the learning rate runs its whole course."""
         alone = ProcessGroup(0, 1, torch.device("cpu"))
         options = options or CaptureTrainingOptions(
-            conv=ConvOptions(size), batch=8, learning_rate=1e-3, warm_up=50
+            conv=ConvOptions(size), batch=8, learning_rate=1e-3, warm_up=50, sampled=False
         )
         start = new_codec(capture, options)
         tensors = {f"{MODEL}{k}": v.clone() for k, v in start.state_dict().items()}
@@ -289,6 +301,7 @@ def compare(
             return evaluate_likeness(avatar, held_out(), with_frames=True).figures
 
     yield "mean texture", figures(MeanCodec())
+    yield f"at {size} texels", figures(ExactCodec(scale.texture_mean))
     yield "PCA 64", figures(PrincipalCodec.fit(capture, scale))
     conv = ConvReference.train(capture, seconds, size)
     yield f"conv, {conv.steps} steps", figures(conv)
