@@ -169,6 +169,19 @@ def test_conv_reference_learns(worker: ModuleType) -> None:
     assert np.mean([one.vertices for one in last]) < 0.35 * np.mean([one.vertices for one in first])
 
 
+def test_training_does_not_lose_the_closed_form(worker: ModuleType) -> None:
+    """Its numbers are of many orders of magnitude; steps of one size would shake it to pieces."""
+    capture, options = worker.WavingSheet(40), worker.options_for("local", 60)
+    options = replace(options, learning_rate=2e-4, batch=8)
+    tensors = {f"model.{k}": v for k, v in new_codec(capture, options).state_dict().items()}
+    trainer = CaptureTrainer(
+        capture, options, TrainingCheckpoint(0, tensors, options.about()), ALONE
+    )
+    losses = [trainer.step().texture for _ in range(60)]
+    assert max(losses) < 2.0 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < 1.1 * np.mean(losses[:5])
+
+
 def test_damaged_checkpoints_are_passed_over(worker: ModuleType, tmp_path: Path) -> None:
     options = worker.options_for("conv", 8)
     train_on_capture(worker.WavingSheet(8), options, tmp_path, ALONE)
