@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
 
+from apps.screen_losses import DomeScreen, screen_losses
 from avatar.datasets.ava256 import Ava256Capture, Ava256Options
 from avatar.datasets.capture_files import DatasetError, ply_vertices
 from avatar.datasets.capture_split import (
@@ -42,14 +45,17 @@ from avatar.datasets.losses import (
 )
 from avatar.datasets.multiface import MultifaceCapture, MultifaceOptions
 from avatar.datasets.raw_colour import display_from_raw, raw_from_display
-from avatar.datasets.registered_topology import obj_text, read_topology
+from avatar.datasets.registered_capture import RegisteredMoment
+from avatar.datasets.registered_topology import RegisteredTopology, obj_text, read_topology
 from avatar.datasets.synthetic_capture import SEGMENTS, SyntheticCapture, dome
+from avatar.datasets.view_unwrapping import ViewUnwrapping
 from avatar.head_mesh import HeadMesh
 from avatar.smooth_normals import SmoothNormals
-from render.renderer import RenderOptions, open_renderer
+from render.renderer import Renderer, RenderOptions, open_renderer
 from streams.camera import Camera, Distortion
 from streams.mesh_texture import MeshTexture
 from streams.projection import project
+from streams.rigid import Rigid
 from streams.topology import Topology
 from streams.view import View
 
@@ -263,6 +269,17 @@ def test_multiface_counts_missing_frames_and_leaves_them_out(
         MultifaceCapture(multiface, RAW)
 
 
+def test_multiface_without_obj_files_takes_a_topology(multiface: Path, ava: Path) -> None:
+    meshes = list((multiface / "tracked_mesh").rglob("*.obj"))
+    kept = MultifaceCapture(multiface, RAW).topology
+    for mesh in meshes:
+        mesh.unlink()
+    with pytest.raises(DatasetError, match=r"tracked_mesh: expected an OBJ file"):
+        MultifaceCapture(multiface, RAW)
+    given = replace(RAW, topology=ava / "face_topology.obj")
+    np.testing.assert_array_equal(MultifaceCapture(multiface, given).faces, kept.faces)
+
+
 def test_multiface_reduces_textures_without_bleeding_black(multiface: Path) -> None:
     full, half = (MultifaceCapture(multiface, replace(RAW, texture_size=n))[0] for n in (96, 48))
     assert half.texture.shape == (48, 48, 3)
@@ -359,6 +376,41 @@ def test_ava256_pictures_are_unwrapped_to_the_texels_they_show(ava: Path) -> Non
             assert not got.texture[got.seen == 0].any()
             shown, own = _seen_colours(read, index, read.picture(index))
             assert np.median(np.abs(shown - own)) < 0.008
+
+
+def test_what_the_mesh_hides_is_not_unwrapped() -> None:
+    """Two squares that face the camera, the smaller one before the other's left half."""
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
+    front = 0.04 * square + (-0.05, 0, 0.03)
+    grid = np.linspace(-0.1, 0.1, 21, dtype=np.float32)
+    x, y = np.meshgrid(grid, grid)
+    back = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1)
+    k = (np.arange(20)[:, None] * 21 + np.arange(20)[None]).ravel()
+    faces = np.concatenate(
+        [np.stack([k, k + 1, k + 22], 1), np.stack([k, k + 22, k + 21], 1), [[441, 442, 443]]]
+    )
+    faces = np.concatenate([faces, [[441, 443, 444]]]).astype(np.int32)
+    vertices = np.concatenate([back, front]).astype(np.float32)
+    uv = [(back[:, :2] + 0.1) * (2.4, -4) + (0, 0.9), (square[:, :2] + 1) * 0.1 + (0.6, 0.1)]
+    topology = RegisteredTopology(
+        faces, np.concatenate(uv).astype(np.float32), np.arange(445, dtype=np.int32), 445
+    )
+    camera = Camera.from_fov((200, 200), 0.3)
+    red = np.full((200, 200, 3), (255, 0, 0), np.uint8)
+    texture, seen = ViewUnwrapping(topology, 100).of(
+        red, camera, Rigid.from_translation((0, 0, -1.0)), vertices
+    )
+    at = np.argwhere(np.ones((100, 100))) / 100
+    of_back = (at[:, 1] < 0.48) & (at[:, 0] > 0.1) & (at[:, 0] < 0.9)
+    place = np.stack([at[:, 1] / 2.4 - 0.1, (0.9 - at[:, 0]) / 4 - 0.1], axis=1)
+    # The front square, seen from 1 m, covers this of the back one; a triangle more may go.
+    off = np.abs(place - (-0.0515, 0)) - 0.0412
+    covered, free = (off < -0.003).all(1), (off > 0.013).any(1)
+    flat = seen.reshape(-1)
+    assert (of_back & covered).sum() > 300
+    assert not flat[of_back & covered].any()
+    assert (flat[of_back & free] > 0.99).mean() > 0.97
+    assert (texture.reshape(-1, 3)[flat > 0] == (255, 0, 0)).all()
 
 
 def test_ava256_average_textures(capture: SyntheticCapture, ava: Path) -> None:
@@ -589,6 +641,73 @@ def test_normalisation_of_both_layouts(
         assert one.texture_mean.shape == (TEXTURE, TEXTURE, 3)
     assert theirs.texture_std == pytest.approx(spread, rel=1e-9)
     np.testing.assert_allclose(theirs.texture_mean, textures.mean(0), atol=0.51)
+
+
+# -- losses in the picture ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Iterator[Renderer]:
+    options = RenderOptions(antialias="none", shadows=False)
+    with open_renderer("gl", options) as opened:
+        yield opened
+
+
+def _half(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    return values.astype(np.float64) * 0.5
+
+
+def test_the_true_mesh_drawn_is_what_the_camera_took(
+    multiface: Path, ava: Path, renderer: Renderer
+) -> None:
+    true = MultifaceCapture(multiface, RAW)
+
+    def repeat(moment: RegisteredMoment) -> tuple[np.ndarray, np.ndarray]:
+        return moment.vertices, _coordinates()
+
+    figures = screen_losses(true, range(4), repeat, renderer, 20.0)
+    # float32 vertices move a rim by a pixel here and there.
+    assert figures.rgb < 0.05
+    assert figures.screen < 0.01
+    assert 0.1 < figures.covered < 0.5
+    with Ava256Capture(ava, AVA) as read:
+        assert screen_losses(read, range(4), repeat, renderer, 20.0).rgb < 1.0
+
+    def brighter(moment: RegisteredMoment) -> tuple[np.ndarray, np.ndarray]:
+        return moment.vertices, _coordinates() + np.uint8(10)
+
+    worse = screen_losses(true, range(4), brighter, renderer, 20.0)
+    assert worse.rgb == pytest.approx(10.0, abs=0.1)
+    # 10 code values on the mesh alone, in the picture's mean, in deviations of 20.
+    assert worse.screen == pytest.approx(worse.covered * 100 / 400, rel=0.05)
+    halved = screen_losses(true, range(4), brighter, renderer, 20.0, raw=_half)
+    assert halved.rgb == pytest.approx(5.0, abs=0.1)
+    assert "4 pictures" in str(halved)
+
+
+def test_a_lens_bends_the_drawing(capture: SyntheticCapture, renderer: Renderer) -> None:
+    moment = capture.moments[0]
+    mesh = capture.topology
+    plain = next(iter(capture.cameras.values()))
+    bent = replace(
+        plain, name="bent", distortion=Distortion("pinhole_brown", (2.0, 0.0, 0.05, -0.03, 0.0))
+    )
+    vertices = mesh.spread(moment.vertices)
+    drawn, there = DomeScreen(mesh, renderer).draw(
+        vertices, _coordinates(), bent, moment.world_from_head
+    )
+    pixels, _ = project(bent, moment.world_from_head.apply(vertices))
+    straight, _ = project(plain, moment.world_from_head.apply(vertices))
+    normals = SmoothNormals(mesh.faces, mesh.rows, np.arange(len(mesh.uv))).of(vertices)
+    facing = normals[:, 2] > 0.7
+    facing &= (pixels > 1).all(1) & (pixels < np.array(SIZE) - 2).all(1)
+    moved = np.linalg.norm(pixels - straight, axis=1)[facing]
+    assert moved.max() > 3.0
+    at = np.rint(pixels[facing]).astype(int)
+    assert there[at[:, 1], at[:, 0]].mean() > 0.97
+    shown = (drawn[at[:, 1], at[:, 0], :2].astype(float) - 40) / 200
+    error = np.abs(shown - mesh.uv[facing])
+    assert np.median(error) < 0.008
 
 
 # -- the registered real face ------------------------------------------------------------------

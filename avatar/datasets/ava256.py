@@ -33,6 +33,7 @@ from avatar.datasets.capture_files import (
     lit,
     number,
     picture,
+    picture_size,
     ply_vertices,
     resized,
 )
@@ -222,8 +223,8 @@ class Ava256Capture:
         for name, archive in self._pictures.items():
             if archive.frames:
                 first = min(archive.frames)
-                height, width = picture(archive.read(first), archive.where(first)).shape[:2]
-                cameras[name] = sensors[name].scaled((width, height))
+                size = picture_size(archive.read(first), archive.where(first))
+                cameras[name] = sensors[name].scaled(size)
         return cameras
 
     def _topology_path(self) -> Path:

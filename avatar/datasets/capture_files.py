@@ -34,7 +34,7 @@ PLY_TYPES = {
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
-AGAIN = "download it again, or delete it and its frame is left out"
+AGAIN = "download it again, or remove it and its frame is left out"
 
 
 class DatasetError(ValueError):
@@ -212,6 +212,15 @@ def picture(data: bytes, where: str) -> UInt8:
         raise DatasetError(f"{where}: expected a whole picture, got {error}; {AGAIN}") from error
     except PIL.Image.DecompressionBombError as error:
         raise DatasetError(f"{where}: {error}") from error
+
+
+def picture_size(data: bytes, where: str) -> tuple[int, int]:
+    """(width, height) as the file's header says. Raises DatasetError."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            return opened.size
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise DatasetError(f"{where}: expected a picture, got {error}; {AGAIN}") from error
 
 
 def head_pose(text: str, where: str) -> Rigid:

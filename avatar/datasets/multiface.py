@@ -63,6 +63,8 @@ class MultifaceOptions:
     colours: str = "display"
     """"display": sRGB as the authors show it. "raw": the sensors' values, as in the files."""
     picture_size: tuple[int, int] = PICTURE_SIZE
+    topology: Path | None = None
+    """An OBJ file with the faces; None: the first beside the meshes."""
 
     def __post_init__(self) -> None:
         require_choice("MultifaceOptions.colours", self.colours, COLOURS)
@@ -104,7 +106,9 @@ class MultifaceCapture:
                 f"found none of the {sum(map(len, frames_of.values()))} that frame_list.txt names; "
                 "were meshes and textures downloaded?"
             )
-        self.topology: RegisteredTopology = _topology(folder, self._index[0][0])
+        self.topology: RegisteredTopology = _topology(
+            folder, self._index[0][0], self.options.topology
+        )
         self.faces, self.uv = self.topology.faces, self.topology.uv
 
     def __len__(self) -> int:
@@ -179,7 +183,7 @@ class MultifaceCapture:
         if len(vertices) != self.topology.count:
             raise DatasetError(
                 f"{path}: expected {self.topology.count} vertices, got {len(vertices)}; is the "
-                "file cut? Download it again, or delete it and its frame is left out"
+                "file cut? Download it again, or remove it and its frame is left out"
             )
         return vertices
 
@@ -208,9 +212,15 @@ def _stems(folder: Path, ending: str) -> set[str]:
     return {p.name.removesuffix(ending) for p in folder.iterdir() if p.name.endswith(ending)}
 
 
-def _topology(folder: Path, segment: str) -> RegisteredTopology:
-    for place in (folder / "tracked_mesh" / segment, folder / "tracked_mesh", folder):
-        found = min(place.rglob("*.obj"), default=None) if place.is_dir() else None
+def _topology(folder: Path, segment: str, given: Path | None) -> RegisteredTopology:
+    if given is not None:
+        return read_topology(given)
+    meshes = folder / "tracked_mesh"
+    for pattern in (f"{segment}/*.obj", "*/*.obj", "*.obj"):
+        found = next(iter(sorted(meshes.glob(pattern))), None)
         if found is not None:
             return read_topology(found)
-    raise DatasetError(f"{folder / 'tracked_mesh'}: expected an OBJ file, found none; {ADVICE}")
+    raise DatasetError(
+        f"{meshes}: expected an OBJ file beside the .bin files, found none; download one, or give "
+        "the topology (face_topology.obj of the ava-256 repository has the same vertices)"
+    )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
+from avatar.enrolment.surface_bending import SurfaceBending
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LandmarkMap
 
@@ -28,7 +29,6 @@ SHAPE_RIDGE = 0.02
 """Of the mean of the shapes' Gram diagonal."""
 STILL_M = 2e-5
 """Metres; a vertex that no shape moves further belongs to the skull."""
-LEAST_COTANGENT, LARGEST_COTANGENT = 0.02, 20.0
 
 
 class FaceDeformation:
@@ -38,9 +38,9 @@ class FaceDeformation:
         """`rest` (T, 3) metres. `held`: the skull stays where it is (expressions); otherwise the
         whole surface may be carried along (fitting a person's shape)."""
         self._head, self._landmarks = head, landmarks
-        regions = head.regions[: head.template_size]
-        self.on_surface = np.isin(regions, SURFACE)
-        self._points, self._operator = _operator(head, landmarks, rest, held, self.on_surface)
+        surface = SurfaceBending.of(head, rest, SURFACE)
+        self.on_surface, self._points = surface.on_surface, surface.points
+        self._operator = _operator(head, landmarks, surface, held)
         self._shapes = head.shapes.astype(np.float64)
         self._at_landmarks = landmarks.points(self._shapes)
         root = np.sqrt(landmarks.trust)[None, :, None]
@@ -69,59 +69,19 @@ class FaceDeformation:
         return out
 
 
-def _operator(
-    head: HeadMesh,
-    landmarks: LandmarkMap,
-    rest: Array,
-    held: bool,
-    on_surface: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.intp], Array]:
-    """The point of each surface vertex, and (points, 468): each landmark's share of each point."""
-    count = head.template_size
-    ids, points = np.unique(head.weld[:count][on_surface], return_inverse=True)
-    n = len(ids)
-    point_of = np.full(count, -1)
-    point_of[on_surface] = points
-    place = np.zeros((n, 3))
-    place[points] = rest[on_surface]
-    faces = head.faces[(head.faces < count).all(1)]
-    faces = point_of[faces[on_surface[faces].all(1)]]
-    a, b, c = faces.T
-    faces = faces[(a != b) & (b != c) & (a != c)]
-    laplacian, area = _laplacian(place, faces)
-    bending = laplacian.T @ sparse.diags_array(1.0 / np.maximum(area, 1e-8)) @ laplacian
-    rows = np.repeat(np.arange(len(landmarks.corners)), 3)
-    columns = point_of[landmarks.corners].ravel()
-    if columns.min() < 0:
+def _operator(head: HeadMesh, landmarks: LandmarkMap, surface: SurfaceBending, held: bool) -> Array:
+    """(points, 468): each landmark's share of each point."""
+    n, points = len(surface.place), surface.points
+    corners = surface.point_of[landmarks.corners]
+    if corners.min() < 0:
         raise ValueError("FaceDeformation: a landmark lies off the face's surface")
-    shape = (len(landmarks.corners), n)
-    at = sparse.csr_array((landmarks.weights.ravel(), (rows, columns)), shape)
+    at = surface.at(corners, landmarks.weights)
     pull = at.T @ sparse.diags_array(FOLLOW * landmarks.trust)
     if held:
         reach = np.zeros(n)
-        np.maximum.at(reach, points, np.abs(head.shapes).max(axis=(0, 2))[on_surface])
+        np.maximum.at(reach, points, np.abs(head.shapes).max(axis=(0, 2))[surface.on_surface])
         hold = np.where(reach < STILL_M, HOLD, 1.0)
     else:
         hold = np.full(n, 0.5)
-    system = bending + pull @ at + sparse.diags_array(hold)
-    return points, splu(sparse.csc_matrix(system)).solve(pull.toarray())
-
-
-def _laplacian(place: Array, faces: npt.NDArray[np.intp]) -> tuple[sparse.csr_array, Array]:
-    """Cotangent Laplacian and a third of the area of the triangles about each point (Pinkall and
-    Polthier 1993); cotangents are clipped, so that needles do no harm."""
-    n = len(place)
-    i = np.concatenate([faces[:, k] for k in range(3)])
-    j = np.concatenate([faces[:, (k + 1) % 3] for k in range(3)])
-    o = np.concatenate([faces[:, (k + 2) % 3] for k in range(3)])
-    u, v = place[i] - place[o], place[j] - place[o]
-    across = np.linalg.norm(np.cross(u, v), axis=1)
-    cotangent = (u * v).sum(1) / np.maximum(across, 1e-12)
-    half = 0.5 * np.clip(cotangent, LEAST_COTANGENT, LARGEST_COTANGENT)
-    ends = (np.concatenate([i, j]), np.concatenate([j, i]))
-    adjacency = sparse.csr_array((np.concatenate([half, half]), ends), (n, n))
-    laplacian = sparse.diags_array(np.asarray(adjacency.sum(axis=1)).ravel()) - adjacency
-    area = np.zeros(n)
-    # Each triangle comes three times, once for each corner as `o`.
-    np.add.at(area, o, across / 6.0)
-    return sparse.csr_array(laplacian), area
+    system = surface.energy + pull @ at + sparse.diags_array(hold)
+    return splu(sparse.csc_matrix(system)).solve(pull.toarray())

@@ -44,26 +44,54 @@ class Likeness:
         at = landmarks.points(moved)
         deformation = FaceDeformation(head, landmarks, moved, held=False)
         shift = deformation.smooth(average - at)
-        vertices = moved + shift
+        return Likeness.carried(
+            head, deformation.on_surface, Placement(scale, turn, offset), moved + shift,
+            (average - at)[np.array(LIDS)].mean(1),
+        )  # fmt: skip
+
+    @staticmethod
+    def carried(
+        head: HeadMesh,
+        on_skin: npt.NDArray[np.bool_],
+        placement: Placement,
+        skin: Array,
+        lids_moved: Array,
+    ) -> Likeness:
+        """Everything that hangs on the skin, carried with it. `skin` (T, 3) metres, of which only
+        the rows `on_skin` (T,) count; `lids_moved` (2, 3) metres: how far the rims of the lids went
+        beyond the `placement` of the template, left first."""
+        rest = head.vertices[: head.template_size].astype(np.float64)
+        scale, turn, offset = placement.scale, placement.turn, placement.offset
+        moved = scale * rest @ turn.T + offset
+        vertices = np.where(on_skin[:, None], skin, moved)
+        shift = (skin - moved)[on_skin]
         # Teeth, tongue, neck and torso hang together with the skin only in space.
-        skin, rest_of = deformation.on_surface, ~deformation.on_surface
-        away, near = KDTree(moved[skin]).query(moved[rest_of], k=NEIGHBOURS)
+        away, near = KDTree(moved[on_skin]).query(moved[~on_skin], k=NEIGHBOURS)
         weight = 1.0 / (away + 0.01) ** 2
         weight /= weight.sum(1, keepdims=True)
-        vertices[rest_of] += (shift[skin][near] * weight[:, :, None]).sum(1)
+        vertices[~on_skin] += (shift[near] * weight[:, :, None]).sum(1)
         regions = head.regions[: head.template_size]
         vertices[np.isin(regions, BEHIND_LIPS), 2] -= scale * BEHIND_M
         radius, eyes = scale * head.eye_radius, np.zeros((2, 3))
         for eye, name in enumerate(("eye-left", "eye-right")):
             ball = regions == name
-            lids = np.array(LIDS[eye])
-            centre = scale * turn @ head.eyes[eye] + offset
-            centre = centre + (average[lids] - at[lids]).mean(0)
+            centre = scale * turn @ head.eyes[eye] + offset + lids_moved[eye]
             centre[2] = _behind_lids(vertices[regions == "head"], centre, radius)
             vertices[ball] = centre + scale * (rest[ball] - head.eyes[eye])
             eyes[eye] = centre
         pivot = scale * turn @ head.neck_pivot.astype(np.float64) + offset
         return Likeness(vertices, eyes, radius, scale, pivot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """A similarity: scale * turn @ p + offset."""
+
+    scale: float
+    turn: Array
+    """(3, 3) rotation."""
+    offset: Array
+    """(3,) metres."""
 
 
 def _behind_lids(skin: Array, centre: Array, radius: float) -> float:
