@@ -23,7 +23,7 @@ from avatar.training.capture_training import (
     train_on_capture,
 )
 from avatar.training.conv_decoder import ConvCodec, ConvOptions
-from avatar.training.face_codec import Batch
+from avatar.training.face_codec import Batch, FaceScale
 from avatar.training.local_decoder import node_shares_along
 from avatar.training.process_group import ProcessGroup, joined
 from avatar.training.training_checkpoint import TrainingCheckpoint, TrainingCheckpointError
@@ -97,6 +97,15 @@ def test_unseen_texels_say_nothing(worker: ModuleType) -> None:
             for one in (moment, other)
         ]
         assert torch.equal(*codes)
+
+
+def test_texels_never_seen_look_like_their_neighbours(worker: ModuleType) -> None:
+    scale = FaceScale.of(worker.WavingSheet(24), worker.SIZE)
+    unseen = worker.SIZE // 8
+    edge = scale.texture_mean[:, :, unseen]
+    assert np.array_equal(scale.texture_mean[:, :, 0], edge)
+    assert scale.texture_mean.shape == (3, worker.SIZE, worker.SIZE)
+    assert 5 < scale.texture_std < 60
 
 
 def test_local_codec_begins_as_the_closed_form(worker: ModuleType) -> None:
