@@ -1,7 +1,7 @@
 """`visavis train multiface|ava256|capture-dome`: train a codec on one person's registered faces.
 
 Runs alone, or in every process that torchrun starts: `torchrun --nproc-per-node 8 --max-restarts 3
--m apps.command train multiface PATH`.
+--no-python visavis train multiface PATH`.
 """
 
 from __future__ import annotations
