@@ -29,6 +29,7 @@ from apps.bench import Bench
 from apps.demo import Demo
 from apps.doctor import Doctor
 from apps.enroll import Enroll
+from apps.export import Export
 from apps.film import Film
 from apps.preview import Preview
 from apps.test import Test
@@ -36,7 +37,7 @@ from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Bench | Demo | Doctor | Enroll | Film | Preview | Test | Train
+Verb = Bench | Demo | Doctor | Enroll | Export | Film | Preview | Test | Train
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
@@ -44,6 +45,7 @@ VERBS: dict[str, type[Verb]] = {
     "preview": Preview,
     "doctor": Doctor,
     "enroll": Enroll,
+    "export": Export,
     "bench": Bench,
     "film": Film,
     "train": Train,

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
@@ -28,6 +26,7 @@ from safetensors.numpy import load, save
 from avatar.consent import Consent, ConsentError
 from avatar.personal_model import ModelError, PersonalModel
 from avatar.signature import fingerprint, is_signed_by
+from avatar.whole_file import PRIVATE, write_whole
 
 SUFFIX = ".visavis"
 FORMAT, VERSION = "visavis-avatar", 2
@@ -105,17 +104,7 @@ def write_avatar_file(
             f"{path}: expected at most {LARGEST_FILE >> 20} MiB, got {len(data) / 2**20:.1f}; "
             "use fewer planes"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, data, PRIVATE)
 
 
 def read_avatar_file(path: Path) -> AvatarFile:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from avatar.eye_balls import ball_rotation
 from avatar.head_mesh import HeadMesh
+from avatar.placement_tables import PlacementTables
 from avatar.posture import head_from_torso, turn_on_neck
 from avatar.smooth_normals import SmoothNormals
 from streams.rigid import Rigid
@@ -72,6 +73,21 @@ class HeadPlacement:
         return (
             world_from_head.apply(vertices).astype(np.float32, copy=False),
             world_from_head.rotate(normals).astype(np.float32, copy=False),
+        )
+
+    def tables(self) -> PlacementTables:
+        """The same for engines other than numpy."""
+        return PlacementTables(
+            rest=self._rest,
+            rest_normals=self._rest_normals,
+            moving=self.moving.astype(np.int32),
+            balls=(self._balls[0], self._balls[1]),
+            eyes=self._head.eyes,
+            bending=self._bending.astype(np.int32),
+            normals=self._normals.tables(),
+            neck=self._neck.astype(np.int32),
+            torso_share=self._torso_share,
+            neck_pivot=self._head.neck_pivot,
         )
 
 

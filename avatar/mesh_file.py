@@ -1,6 +1,7 @@
 """Meshes to and from files that other programs read, through Open3D.
 
-OBJ (with MTL and PNG), PLY (shape and normals only), GLB and the other formats that Open3D knows.
+OBJ (with MTL and PNG), PLY (a colour a vertex) and others. `gltf_file` writes heads with blend
+shapes, which Open3D cannot.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from streams.mesh_texture import MeshTexture
 
-FORMATS = (".obj", ".ply", ".glb", ".gltf", ".off", ".stl")
+FORMATS = (".obj", ".ply", ".off", ".stl")
 
 
 def write_mesh(mesh: MeshTexture, path: Path) -> None:
@@ -41,9 +42,19 @@ def write_mesh(mesh: MeshTexture, path: Path) -> None:
             np.zeros(len(mesh.topology.faces), np.int32)
         )
         solid.textures = [o3d.geometry.Image(np.ascontiguousarray(mesh.albedo))]  # pyright: ignore
+    if path.suffix.lower() == ".ply":
+        solid.vertex_colors = o3d.utility.Vector3dVector(_vertex_colours(mesh))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not o3d.io.write_triangle_mesh(path, solid):
         raise OSError(f"{path}: the mesh could not be written; is the folder writable?")
+
+
+def _vertex_colours(mesh: MeshTexture) -> npt.NDArray[np.float64]:
+    """(V, 3) sRGB code values 0..1 of the texel at each vertex."""
+    height, width = mesh.albedo.shape[:2]
+    x = np.clip((mesh.topology.uv[:, 0] * width).astype(int), 0, width - 1)
+    y = np.clip((mesh.topology.uv[:, 1] * height).astype(int), 0, height - 1)
+    return mesh.albedo[y, x] / 255.0
 
 
 def read_mesh(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

@@ -14,14 +14,13 @@ from avatar.driving import OwnDriving, drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.hand_rig import HandRig
 from avatar.head_mesh import HeadMesh
-from avatar.head_placement import HeadPlacement
 from avatar.local_texture import LocalTexture
 from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
+from avatar.personal_decoder import HeadCode, open_decoder
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
-from avatar.posed_face import mapped_gaze
 from streams.avatar_code import AvatarCode
 from streams.closing import Closing
 from streams.frame import Frame
@@ -46,10 +45,16 @@ class PersonalAvatar(Closing):
     between encoding and driving; the same sequence of states and frames gives the same bytes."""
 
     def __init__(
-        self, model: PersonalModel, avatar_id: str, origin: str = "auto", fade: bool = True
+        self,
+        model: PersonalModel,
+        avatar_id: str,
+        origin: str = "auto",
+        fade: bool = True,
+        engine: str = "numpy",
     ) -> None:
         """`origin`: "auto" encodes where a frame shows this person; "driven" never does. `fade`:
-        False for moments that do not follow one another."""
+        False for moments that do not follow one another. `engine`: what decodes, one of
+        `personal_decoder.ENGINES`."""
         if origin not in ORIGINS:
             raise ValueError(f"PersonalAvatar: expected origin among {ORIGINS}, got {origin!r}")
         self.id = avatar_id
@@ -57,8 +62,7 @@ class PersonalAvatar(Closing):
         self._origin, self._fade = origin, fade
         template = HeadMesh.open("default")
         head = personal_head(template, model)
-        self._placement = HeadPlacement(head)
-        self._face_rest = head.vertices[self._placement.moving]
+        self._decoder = open_decoder(engine, model)
         self._encoder = PictureEncoder(template, model)
         self._driving = OwnDriving(model)
         self.basis = model.texture_basis()
@@ -144,17 +148,18 @@ class PersonalAvatar(Closing):
         self._require_open("decode")
         self._require_own(code)
         model, pose = self.model, code.world_from_head
-        head, towards = None, np.array([0.0, 0.0, 1.0], np.float32)
-        if pose is not None:
-            face = self._face_rest + np.tensordot(code.geometry, model.moves, 1)
-            gaze = mapped_gaze(model.gaze_map, code.gaze)
-            head = self._placement.place(face, gaze, pose)
+        if pose is None:
+            head, ahead = None, np.array([0.0, 0.0, 1.0], np.float32)
+            nodes, gain = model.nodes(code.appearance, ahead), model.gain(code.appearance)
+        else:
             towards = view_direction(pose, view)
+            decoded = self._decoder.decode(
+                HeadCode(code.geometry, code.appearance, code.gaze, pose, towards)
+            )
+            head = decoded.vertices, decoded.normals
+            nodes, gain = decoded.nodes, decoded.gain
         topology, vertices, normals = self._assembly.join(head, code.hands, pose)
-        return MeshNodes(
-            code.t_ns, topology, vertices, normals, self.basis,
-            model.nodes(code.appearance, towards), model.gain(code.appearance),
-        )  # fmt: skip
+        return MeshNodes(code.t_ns, topology, vertices, normals, self.basis, nodes, gain)
 
     def _looks_own(self, geometry: Float32, left_out_mm: float) -> bool:
         """Whether one moment's landmarks can be this person's. Of three people measured, strangers

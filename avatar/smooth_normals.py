@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
 
+from avatar.placement_tables import NormalTables
+
 Float32 = npt.NDArray[np.float32]
 
 
@@ -55,3 +57,12 @@ class SmoothNormals:
         length = np.sqrt(np.einsum("ij,ij->i", total, total))
         total /= np.maximum(length, 1e-20)[:, None]
         return total[self._point_of_moving]
+
+    def tables(self) -> NormalTables:
+        """The same for engines other than numpy."""
+        count = np.diff(self._sum.indptr)
+        table = np.full((len(count), int(count.max(initial=1))), len(self._corners[0]), np.int32)
+        row = np.repeat(np.arange(len(count)), count)
+        table[row, np.arange(len(row)) - self._sum.indptr[row]] = self._sum.indices
+        corners = np.stack(self._corners, axis=1).astype(np.int32)
+        return NormalTables(corners, table, self._point_of_moving.astype(np.int32))

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from OpenGL import GL
+
+from render.shader_text import DESKTOP, shader_text
 
 _LIVE: Counter[str] = Counter()
 
@@ -366,12 +367,9 @@ def _magnification(min_filter: int) -> int:
 
 
 def _compile(stage: int, names: Sequence[str], defines: Sequence[str]) -> int:
-    """Compile the files one after the other as one shader; the version line is added here."""
-    folder = files("render") / "shaders"
-    text = "".join(f"#define {name}\n" for name in defines)
-    text += "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+    """Compile the files one after the other as one shader."""
     shader = int(GL.glCreateShader(stage) or 0)
-    GL.glShaderSource(shader, f"#version 410 core\n{text}")
+    GL.glShaderSource(shader, shader_text(names, defines, DESKTOP))
     GL.glCompileShader(shader)
     if not GL.glGetShaderiv(shader, GL.GL_COMPILE_STATUS):
         log = _log_text(GL.glGetShaderInfoLog(shader))

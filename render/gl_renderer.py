@@ -24,6 +24,7 @@ from render.gl_targets import Target, Targets
 from render.materials import SHADER_KINDS
 from render.projection_matrix import ShadowFrame, clip_from_world, metres_from_depth, shadow_frame
 from render.renderer import RenderOptions, require_drawable
+from render.shader_text import mesh_program
 from streams.closing import Releasing
 from streams.image import Image
 from streams.mesh_nodes import MeshNodes
@@ -129,13 +130,8 @@ class GlRenderer(Releasing):
 
     def _program(self, kind: str, *, basis: bool) -> Program:
         """Compile and set what no frame changes. `basis`: for MeshNodes."""
-        defines = [kind.upper()] + ["SHADOW"] * bool(self._shadow) + ["BASIS"] * basis
-        if kind == "baked":
-            vertex, fragment = ("baked.vert",), ("local_basis.glsl", "baked.frag")
-        else:
-            vertex = ("highlight.glsl", "mesh.vert")
-            fragment = ("highlight.glsl", "local_basis.glsl", "lighting.glsl", f"{kind}.frag")
-        program = Program(vertex, fragment, defines)
+        made_of = mesh_program(kind, shadow=bool(self._shadow), basis=basis)
+        program = Program(made_of.vertex, made_of.fragment, made_of.defines)
         program.use()
         program.set(self._lasting_uniforms())
         return program

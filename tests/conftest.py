@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from streams.frame import Frame
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +36,35 @@ def demo_clip() -> Path:
     if "clips/demo" not in load_manifest():
         pytest.skip("the asset clips/demo is not made yet")
     return asset_path("clips/demo")
+
+
+@pytest.fixture(scope="session")
+def small_avatar(demo_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small personal avatar, enrolled from 40 frames of the synthetic person."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from avatar.avatar_file import write_avatar_file
+    from avatar.consent import SENTENCE, Consent
+    from avatar.enrolment.observations import Observations
+    from avatar.enrolment.recipe import EnrolmentOptions, enrol
+    from avatar.enrolment.texture_basis_fit import BasisOptions
+    from capture.frame_source import open_source
+    from tracking.tracker import Tracker, TrackerOptions
+
+    def frames() -> Iterator[Frame]:
+        with open_source(f"video:{demo_clip}") as source:
+            # Every fourth one: the clip's beginning alone is calm.
+            yield from (frame for k, frame in zip(range(160), source, strict=False) if k % 4 == 0)
+
+    with Tracker.open(TrackerOptions(hands=0)) as tracker:
+        seen = Observations.of([tracker.track(frame) for frame in frames()])
+    basis = BasisOptions(grid=12, planes=4, rounds=1)
+    model = enrol(frames, seen, EnrolmentOptions(appearance=32, basis=basis, least_frames=30))
+    path = tmp_path_factory.mktemp("avatar") / "small.visavis"
+    consent = Consent("Nobody", SENTENCE, "synthetic", 1_700_000_000)
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    write_avatar_file(path, "small", model, consent, 1_700_000_001, {}, key)
+    return path
 
 
 MakeVideo = Callable[..., Path]

@@ -197,6 +197,19 @@ def test_without_root_it_prints_the_one_line(fresh: Machine) -> None:
     assert not (fresh.root / "bin" / "apt.txt").exists()
 
 
+def test_the_tests_want_a_browser_where_apt_has_a_real_one(fresh: Machine) -> None:
+    fresh.answer("id", "echo 1000")
+    fresh.answer("dpkg-query", 'case "$*" in *chromium*|*xvfb*) exit 1;; *) echo installed;; esac')
+    release = Path("/etc/os-release")
+    is_debian = release.is_file() and "ID=debian" in release.read_text().splitlines()
+    wanted = "xvfb chromium" if is_debian else "xvfb"
+    assert f'--no-install-recommends {wanted}"\n' in fresh.call("test").stderr
+    fresh.answer("dpkg-query", 'case "$*" in *chromium*) exit 1;; *) echo installed;; esac')
+    done = fresh.call("x")
+    assert done.returncode == 0, done.stderr  # not needed to run
+    assert "chromium" not in done.stderr
+
+
 @pytest.mark.parametrize("user", ["root", "sudo"])
 def test_with_root_it_installs_what_is_missing(fresh: Machine, user: str) -> None:
     fresh.answer("id", f"echo {0 if user == 'root' else 1000}")

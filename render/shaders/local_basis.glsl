@@ -1,6 +1,5 @@
 // The colour of the texture at a place of the atlas, as sRGB code values 0..1. The same text serves
-// OpenGL 4.1 and WebGL2 (GLSL ES 3.00, with `precision highp float; precision highp sampler2DArray;`
-// before it). streams/texture_basis.py is the slow twin.
+// OpenGL 4.1 and WebGL2 (render/shader_text.py). streams/texture_basis.py is the slow twin.
 //
 // Without BASIS the texture is a picture. With BASIS it is a mean and a sum of planes, weighted by
 // coefficients that are interpolated between the nodes of a coarse grid: it is taken here, for
