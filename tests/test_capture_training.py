@@ -223,6 +223,8 @@ def test_training_does_not_lose_the_closed_form(worker: ModuleType) -> None:
 
 def test_damaged_checkpoints_are_passed_over(worker: ModuleType, tmp_path: Path) -> None:
     options = worker.options_for("conv", 8)
+    for left in (".step-00000002.safetensors.part", "step-00000001.safetensors"):
+        (tmp_path / left).write_bytes(b"of a process that was killed as it wrote")
     train_on_capture(worker.WavingSheet(8), options, tmp_path, ALONE)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-00000004.json",
