@@ -23,7 +23,7 @@ from avatar.training.capture_training import (
     train_on_capture,
 )
 from avatar.training.conv_decoder import ConvCodec, ConvOptions
-from avatar.training.face_codec import Batch
+from avatar.training.face_codec import Batch, FaceScale
 from avatar.training.local_decoder import node_shares_along
 from avatar.training.process_group import ProcessGroup, joined
 from avatar.training.training_checkpoint import TrainingCheckpoint, TrainingCheckpointError
@@ -99,6 +99,15 @@ def test_unseen_texels_say_nothing(worker: ModuleType) -> None:
         assert torch.equal(*codes)
 
 
+def test_texels_never_seen_look_like_their_neighbours(worker: ModuleType) -> None:
+    scale = FaceScale.of(worker.WavingSheet(24), worker.SIZE)
+    unseen = worker.SIZE // 8
+    edge = scale.texture_mean[:, :, unseen]
+    assert np.array_equal(scale.texture_mean[:, :, 0], edge)
+    assert scale.texture_mean.shape == (3, worker.SIZE, worker.SIZE)
+    assert 5 < scale.texture_std < 60
+
+
 def test_local_codec_begins_as_the_closed_form(worker: ModuleType) -> None:
     """Untrained, it repeats moments that the fit never saw: three numbers rule this capture."""
     capture, unseen = worker.WavingSheet(60), worker.WavingSheet(8, first=500)
@@ -169,8 +178,53 @@ def test_conv_reference_learns(worker: ModuleType) -> None:
     assert np.mean([one.vertices for one in last]) < 0.35 * np.mean([one.vertices for one in first])
 
 
+@pytest.mark.parametrize("decoder", ["conv", "local"])
+def test_autocast_and_codes_without_noise(decoder: str, worker: ModuleType) -> None:
+    """bfloat16 has 8 bits: losses agree to a few per cent. Without noise the code is its mean."""
+    capture, options = worker.WavingSheet(24), worker.options_for(decoder, 2)
+    tensors = {f"model.{k}": v for k, v in new_codec(capture, options).state_dict().items()}
+    start = TrainingCheckpoint(0, tensors, options.about())
+    options = replace(options, sampled=False)
+    plain, half = (
+        CaptureTrainer(capture, replace(options, autocast=on), start, ALONE).step()
+        for on in (False, True)
+    )
+    assert half.total == pytest.approx(plain.total, rel=0.05)
+    again = CaptureTrainer(capture, options, start, ALONE).step()
+    assert again == plain
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_as_the_cpu_does(worker: ModuleType, tmp_path: Path) -> None:
+    """Sums in another order, nothing else: after 12 steps the weights agree to a per cent of how
+    far they moved."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
+    capture, options = worker.WavingSheet(24), worker.options_for("conv")
+    begun = new_codec(capture, options)
+    on_gpu = ProcessGroup(0, 1, torch.device("cuda", 0))
+    fast = train_on_capture(capture, options, tmp_path / "gpu", on_gpu).cpu()
+    slow = train_on_capture(capture, options, tmp_path / "cpu", ALONE)
+    assert distance(fast, slow) < 1e-2 * distance(slow, begun)
+
+
+def test_training_does_not_lose_the_closed_form(worker: ModuleType) -> None:
+    """Its numbers are of many orders of magnitude; steps of one size would shake it to pieces."""
+    capture, options = worker.WavingSheet(40), worker.options_for("local", 60)
+    options = replace(options, learning_rate=2e-4, batch=8)
+    tensors = {f"model.{k}": v for k, v in new_codec(capture, options).state_dict().items()}
+    trainer = CaptureTrainer(
+        capture, options, TrainingCheckpoint(0, tensors, options.about()), ALONE
+    )
+    losses = [trainer.step().texture for _ in range(60)]
+    assert max(losses) < 2.0 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < 1.1 * np.mean(losses[:5])
+
+
 def test_damaged_checkpoints_are_passed_over(worker: ModuleType, tmp_path: Path) -> None:
     options = worker.options_for("conv", 8)
+    for left in (".step-00000002.safetensors.part", "step-00000001.safetensors"):
+        (tmp_path / left).write_bytes(b"of a process that was killed as it wrote")
     train_on_capture(worker.WavingSheet(8), options, tmp_path, ALONE)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-00000004.json",

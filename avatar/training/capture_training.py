@@ -68,6 +68,9 @@ class CaptureTrainingOptions:
     """Steps."""
     readers: int = 0
     """Processes that read the capture ahead; 0 reads in the training process."""
+    sampled: bool = True
+    """Draw each code from the distribution that the encoder gives (a variational autoencoder);
+    False takes its mean, which gets further in few steps."""
     autocast: bool = False
     """Compute in bfloat16 where torch holds it safe."""
     seed: int = 1
@@ -241,6 +244,8 @@ class CaptureTrainer:
 
     def _noise(self, step: int) -> Tensor:
         """This process's rows of what the whole batch gets."""
+        if not self.options.sampled:
+            return torch.zeros(self.options.batch // self.group.size, self.codec.latent)
         generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + step)
         every = torch.randn(self.options.batch, self.codec.latent, generator=generator)
         return every[self.group.rank :: self.group.size]

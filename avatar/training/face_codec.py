@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 from avatar.datasets.capture_files import resized
@@ -149,7 +150,8 @@ class FaceScale:
     """Averages of a capture and how far it strays from them."""
 
     texture_mean: Float32
-    """(3, S, S) sRGB code values; texels that no camera sees have the face's average colour."""
+    """(3, S, S) sRGB code values; texels that no camera sees look like their nearest that one
+    does."""
     texture_std: float
     """Code values."""
     vertex_mean: Float32
@@ -174,10 +176,13 @@ class FaceScale:
             square += seen * colours**2
             weight += seen
             vertices.append(moment.vertices)
-        known = weight > 1e-3
-        every = max(float(weight.sum()), 1e-9)
-        flat = total.sum((0, 1)) / np.maximum(weight.sum((0, 1)), 1e-9)
-        mean = np.where(known, total / np.maximum(weight, 1e-3), flat)
+        known, every = weight[..., 0] > 1e-3, max(float(weight.sum()), 1e-9)
+        mean = total / np.maximum(weight, 1e-3)
+        if known.any():
+            # Held-out moments show texels that these do not: they look like their neighbours.
+            nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+            rows_of, columns_of = np.asarray(nearest)
+            mean = mean[rows_of, columns_of]
         variance = max(float((square - 2 * mean * total + mean**2 * weight).sum()), 0.0) / every
         stacked = np.stack(vertices).astype(np.float64)
         vertex_mean = stacked.mean(0)

@@ -78,15 +78,16 @@ class LocalCodec(FaceCodec):
         shares = torch.from_numpy(node_shares_along(options.size, options.grid))
         self.register_buffer("texel_share", shares, persistent=False)
         self.register_buffer("encoded_texels", torch.zeros(coarse, coarse))
-        self.planes = nn.Parameter(torch.zeros(options.planes, 3, options.size, options.size))
-        self.node_rest = nn.Parameter(torch.zeros(nodes))
-        self.node_moves = nn.Parameter(torch.zeros(options.appearance, nodes))
-        self.node_view = nn.Parameter(torch.zeros(VIEW_INPUTS, nodes))
-        self.vertex_moves = nn.Parameter(torch.zeros(options.geometry, vertices * 3))
-        self.projection = nn.Parameter(torch.zeros(options.appearance, nodes))
-        self.projection_rest = nn.Parameter(torch.zeros(options.appearance))
-        self.view_codes = nn.Parameter(torch.zeros(VIEW_INPUTS, options.appearance))
-        self.vertex_projection = nn.Parameter(torch.zeros(options.geometry, vertices * 3))
+        texels, face = 3 * options.size * options.size, vertices * 3
+        self.planes = _Rows(options.planes, texels)
+        self.node_rest = _Rows(1, nodes)
+        self.node_moves = _Rows(options.appearance, nodes)
+        self.node_view = _Rows(VIEW_INPUTS, nodes)
+        self.vertex_moves = _Rows(options.geometry, face)
+        self.projection = _Rows(options.appearance, nodes)
+        self.projection_rest = _Rows(1, options.appearance)
+        self.view_codes = _Rows(VIEW_INPUTS, options.appearance)
+        self.vertex_projection = _Rows(options.geometry, face)
         self.node_bend, self.vertex_bend = None, None
         if options.bent:
             self.node_bend = _Bend(self.latent + VIEW_INPUTS, options.appearance)
@@ -100,11 +101,12 @@ class LocalCodec(FaceCodec):
         step = slice(None, None, self.stride)
         weight = (seen[:, :, step, step] * FULLY_SEEN).clamp(max=1.0) * self.encoded_texels
         difference = texture[:, :, step, step] * weight
-        along = torch.einsum("bcyx,kcyx->bkyx", difference, self.planes[:, :, step, step])
+        along = torch.einsum("bcyx,kcyx->bkyx", difference, self.pictures()[:, :, step, step])
         share = self.texel_share[step]
         products = torch.einsum("yi,bkyx,xj->bijk", share, along, share).flatten(1)
-        appearance = products @ self.projection.T - self.projection_rest - view @ self.view_codes
-        geometry = vertices.flatten(1) @ self.vertex_projection.T
+        rest = self.projection_rest() + view @ self.view_codes()
+        appearance = products @ self.projection().T - rest
+        geometry = vertices.flatten(1) @ self.vertex_projection().T
         mean = torch.cat([geometry, appearance], 1)
         # A code of unit variance over the capture, known exactly: nothing is drawn.
         return Encoded(mean, torch.zeros_like(mean))
@@ -114,19 +116,23 @@ class LocalCodec(FaceCodec):
         if self.node_bend is not None and self.vertex_bend is not None:
             appearance = appearance + self.node_bend(torch.cat([code, view], 1))
             geometry = geometry + self.vertex_bend(geometry)
-        vertices = (geometry @ self.vertex_moves).unflatten(1, (-1, 3))
+        vertices = (geometry @ self.vertex_moves()).unflatten(1, (-1, 3))
         return self.summed(self.nodes(appearance, view)), vertices
 
     def nodes(self, appearance: Tensor, view: Tensor) -> Tensor:
         """(B, A) and (B, 3) -> coefficients (B, grid, grid, K)."""
-        flat = self.node_rest + appearance @ self.node_moves + view @ self.node_view
+        flat = self.node_rest() + appearance @ self.node_moves() + view @ self.node_view()
         return flat.unflatten(1, (self.options.grid, self.options.grid, self.options.planes))
 
     def summed(self, nodes: Tensor) -> Tensor:
         """(B, grid, grid, K) -> (B, 3, S, S): what the fragment shader does."""
         share = self.texel_share
         coefficients = torch.einsum("yi,bijk,xj->bkyx", share, nodes, share)
-        return torch.einsum("bkyx,kcyx->bcyx", coefficients, self.planes)
+        return torch.einsum("bkyx,kcyx->bcyx", coefficients, self.pictures())
+
+    def pictures(self) -> Tensor:
+        """(K, 3, S, S): the planes."""
+        return self.planes().unflatten(1, (3, self.size, self.size))
 
     def forward(
         self, texture: Tensor, seen: Tensor, vertices: Tensor, view: Tensor, noise: Tensor
@@ -134,6 +140,31 @@ class LocalCodec(FaceCodec):
         encoded = self.encode(texture, seen, vertices, view)
         decoded, moved = self.decode(encoded.mean, view)
         return decoded, moved, 0.5 * encoded.mean.square().mean()
+
+
+class _Rows(nn.Module):
+    """A matrix held as rows of root mean square about 1 and their sizes: the closed form's numbers
+    are of many orders of magnitude, and Adam's steps are of one."""
+
+    scale: Tensor
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.relative = nn.Parameter(torch.zeros(rows, columns))
+        self.register_buffer("scale", torch.ones(rows, 1))
+
+    def forward(self) -> Tensor:
+        return self.relative * self.scale
+
+    def put(self, matrix: Tensor) -> None:
+        """(at most as many rows, columns); rows that are left over stay at nothing."""
+        size = matrix.square().mean(1, keepdim=True).sqrt()
+        least = 1e-3 * float(size.max())
+        scale = size.clamp(min=max(least, 1e-12))
+        with torch.no_grad():
+            self.scale.fill_(max(least, 1e-12))
+            self.scale[: len(matrix)].copy_(scale)
+            self.relative[: len(matrix)].copy_(matrix / scale)
 
 
 class _Bend(nn.Module):
@@ -221,22 +252,26 @@ def _fill_appearance(
     average[:, table.rows, table.columns] = basis.mean.T
     encoded = np.zeros((size, size), np.float32)
     encoded[table.rows[basis.coarse], table.columns[basis.coarse]] = 1.0
-    with torch.no_grad():
-        codec.texture_mean.copy_(torch.from_numpy(average))
-        codec.planes.copy_(torch.from_numpy(picture))
-        codec.encoded_texels.copy_(torch.from_numpy(encoded[:: codec.stride, :: codec.stride]))
-        view = spread(space.view)
-        rest = torch.from_numpy(space.view_rest.astype(np.float32))
-        codec.node_rest.copy_(spread(space.rest) - rest @ view)
-        codec.node_view.copy_(view)
-        codec.node_moves[:count].copy_(spread(space.moves))
-        # Inner products are in code values squared; here both factors are in standard deviations.
-        codec.projection[:count].copy_(spread(space.projection) * std**2)
-        codes = torch.from_numpy(space.view_codes.astype(np.float32))
-        codec.view_codes[:, :count].copy_(codes)
-        codec.projection_rest[:count].copy_(
-            torch.from_numpy(space.offset.astype(np.float32)) - rest @ codes
-        )
+    codec.texture_mean.copy_(torch.from_numpy(average))
+    codec.encoded_texels.copy_(torch.from_numpy(encoded[:: codec.stride, :: codec.stride]))
+    view, rest = spread(space.view), _tensor(space.view_rest)
+    codes = _tensor(space.view_codes)
+    codec.planes.put(torch.from_numpy(picture).flatten(1))
+    codec.node_rest.put((spread(space.rest) - rest @ view)[None])
+    codec.node_view.put(view)
+    codec.node_moves.put(spread(space.moves))
+    # Inner products are in code values squared; here both factors are in standard deviations.
+    codec.projection.put(spread(space.projection) * std**2)
+    offset = torch.zeros(options.appearance)
+    offset[:count] = _tensor(space.offset) - rest @ codes
+    codec.projection_rest.put(offset[None])
+    every = torch.zeros(VIEW_INPUTS, options.appearance)
+    every[:, :count] = codes
+    codec.view_codes.put(every)
+
+
+def _tensor(values: npt.NDArray[np.floating]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _fill_geometry(codec: LocalCodec, vertices: Float32, scale: FaceScale) -> None:
@@ -248,10 +283,5 @@ def _fill_geometry(codec: LocalCodec, vertices: Float32, scale: FaceScale) -> No
     sigma = np.sqrt(values[keep])
     directions = (vectors[:, keep] / sigma).T @ moved
     size = sigma / np.sqrt(len(moved))
-    with torch.no_grad():
-        codec.vertex_moves[: len(keep)].copy_(
-            torch.from_numpy((directions * size[:, None]).astype(np.float32))
-        )
-        codec.vertex_projection[: len(keep)].copy_(
-            torch.from_numpy((directions / size[:, None]).astype(np.float32))
-        )
+    codec.vertex_moves.put(_tensor(directions * size[:, None]))
+    codec.vertex_projection.put(_tensor(directions / size[:, None]))

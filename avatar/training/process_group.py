@@ -46,7 +46,8 @@ class ProcessGroup:
         if self.size == 1:
             return module
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=ids)
+        # Buffers never change in training.
+        return DistributedDataParallel(module, device_ids=ids, forward_sync_buffers=False)
 
 
 @contextmanager

@@ -55,9 +55,12 @@ class TrainingCheckpoint:
         }
         text = json.dumps(about, indent=1)
         _put(folder / f"{name}.json", lambda part: part.write_text(text, encoding="utf-8"))
-        for old in _names(folder)[:-KEPT]:
-            (folder / f"{old}.json").unlink(missing_ok=True)
-            (folder / f"{old}.safetensors").unlink(missing_ok=True)
+        kept = set(_names(folder)[-KEPT:])
+        for found in (*folder.glob("step-*.json"), *folder.glob("step-*.safetensors")):
+            if found.stem not in kept:
+                found.unlink(missing_ok=True)
+        for part in folder.glob(".step-*.part"):  # of a process that was killed as it wrote
+            part.unlink(missing_ok=True)
 
     @staticmethod
     def newest(folder: Path) -> TrainingCheckpoint | None:
