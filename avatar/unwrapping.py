@@ -125,7 +125,7 @@ def unwrap(
     for start in range(0, len(places), _STRIP):
         strip = places[start : start + _STRIP]
         x, y = (np.ascontiguousarray(strip[:, k]).reshape(1, -1) for k in (0, 1))
-        found = cv2.remap(rgb, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         colours[start : start + _STRIP] = found[0]
     seen = np.clip((carried[:, 2] - GRAZING) / (SQUARE_ON - GRAZING), 0.0, 1.0).astype(np.float32)
     marks = _pixels(camera, world_from_head, landmarks)

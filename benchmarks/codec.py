@@ -8,6 +8,11 @@ the avatar from the video's own camera and compared inside MediaPipe's face mesh
 - encoded: the frame's own texture projected on the code, whole numbers sent as they are
 - A = 64, 128, 256: the same with only that many appearance numbers
 - "... at N": through the bitstream at N kbit/s, every held-out frame sent in its order
+- then, from benchmarks/reference_codecs.py and drawn on the same meshes: the mean texture at the
+  exposure of the training frames, the frame's own texture at 256 texels a side, a global PCA of 64
+  numbers, and a convolutional decoder trained for a while
+
+Half of the moments follow the other half by one frame, so that flicker can be told.
 """
 
 from __future__ import annotations
@@ -21,12 +26,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from apps.likeness_evaluation import Through, evaluate_likeness, spread
+from apps.likeness_evaluation import Evaluation, Through, evaluate_likeness, spread_pairs
 from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamOptions
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import GAINS, PersonalModel
+from benchmarks.reference_codecs import compare
 from capture.frame_source import open_source
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
@@ -60,7 +66,7 @@ def held_out(
 ) -> Iterator[tuple[Frame, TrackedState]]:
     """Moments of the last fifth that show a face."""
     first = int(len(states) * TRAINED_SHARE)
-    chosen = set(spread([k for k in range(first, len(states)) if states[k].face], count))
+    chosen = set(spread_pairs([k for k in range(first, len(states)) if states[k].face], count))
     for k, frame in enumerate(frames_of(video)):
         if k in chosen:
             yield frame, states[k]
@@ -159,12 +165,25 @@ class Codec:
 
     videos: tyro.conf.Positional[tuple[Path, ...]]
     frames: int = 60
-    """Held-out moments to look at, evenly far apart."""
+    """Held-out moments to look at, in pairs that are evenly far apart."""
+    flip: bool = True
+    """Compute FLIP too: a quarter of a second a picture, and the extra "bench"."""
+    reference_s: float = 120.0
+    """Seconds of training the convolutional reference; 0 leaves all reference codecs out."""
     options: EnrolmentOptions = field(default_factory=EnrolmentOptions)
 
     def run(self) -> None:
         for video in self.videos:
             self.measure(video)
+
+    def look(
+        self,
+        avatar: PersonalAvatar,
+        moments: Iterator[tuple[Frame, TrackedState]],
+        with_frames: bool,
+        through: Through | None,
+    ) -> Evaluation:
+        return evaluate_likeness(avatar, moments, with_frames, through, with_flip=self.flip)
 
     def measure(self, video: Path) -> None:
         begun = time.monotonic()
@@ -191,7 +210,7 @@ class Codec:
             # Frames far apart: nothing fades, each stands for itself.
             avatar = PersonalAvatar(model, "avatars/bench", fade=False)
             moments = held_out(video, states, self.frames)
-            figures = evaluate_likeness(avatar, moments, with_frames, through).figures
+            figures = self.look(avatar, moments, with_frames, through).figures
             if name == "mean":
                 mean_mouth_db = figures.mouth_db
             gained = figures.mouth_db - mean_mouth_db
@@ -202,7 +221,7 @@ class Codec:
             for rate in rates:
                 sent = streamed(avatar, codes, rate)
                 moments = held_out(video, states, self.frames)
-                figures = evaluate_likeness(avatar, moments, with_frames, sent.through).figures
+                figures = self.look(avatar, moments, with_frames, sent.through).figures
                 name = f"{'encoded' if with_frames else 'driven'} at {rate:.0f}"
                 gained = figures.mouth_db - mean_mouth_db
                 print(
@@ -210,6 +229,28 @@ class Codec:
                     f"{sent.encode_ms:.2f} + {sent.decode_ms:.2f} CPU-ms",
                     flush=True,
                 )
+        if self.reference_s > 0:
+            self.compare_references(video, states, model, mean_mouth_db)
+
+    def compare_references(
+        self,
+        video: Path,
+        states: Sequence[TrackedState],
+        model: PersonalModel,
+        mean_mouth_db: float,
+    ) -> None:
+        first = int(len(states) * TRAINED_SHARE)
+        every = max(1, -(-first // self.options.most_frames))
+
+        def training() -> Iterator[tuple[Frame, TrackedState]]:
+            return islice(zip(frames_of(video), states[:first], strict=False), 0, None, every)
+
+        def rest() -> Iterator[tuple[Frame, TrackedState]]:
+            return held_out(video, states, self.frames)
+
+        for name, figures in compare(model, training, rest, self.reference_s):
+            gained = figures.mouth_db - mean_mouth_db
+            print(f"  {name:13s} {figures.line()} ({gained:+.1f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def test_exact_landmarks_stay_within_a_fraction_of_a_pixel() -> None:
 
 
 def test_a_pull_of_one_is_the_network_alone() -> None:
-    before, after = errors(LandmarkFlowOptions(pull=1.0), trembling())
+    before, after = errors(LandmarkFlowOptions(pull=1.0, pull_moving=1.0), trembling())
     assert after == pytest.approx(before, rel=1e-5)
 
 

@@ -18,8 +18,13 @@ from avatar.personal_model import POSE
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
-POSE_RIDGE, OWN_RIDGE, ANY_RIDGE = 0.5, 1.0, 0.3
+POSE_RIDGE, OWN_RIDGE, ANY_RIDGE = 1.0, 2.0, 0.3
 """Of the variance of a standardised input."""
+TILT = 0.85
+"""Power by which a geometry number's ridge falls with the surface that it moves: numbers that move
+little hold more of the tracker's noise."""
+LEAST_MOVED = 1e-3
+"""Of what the first number moves."""
 LEAST_SPREAD = 1e-3
 ASIDE = 0.4
 """A standard deviation of pose or gaze, against the most important geometry number's one."""
@@ -83,12 +88,15 @@ class OwnFit:
         x, y = inputs.astype(np.float64), outputs.astype(np.float64)
         centre, scale, rest = x.mean(0), x.std(0) + LEAST_SPREAD, y.mean(0)
         a = np.clip((x - centre) / scale, -FAR, FAR)
+        share = np.sqrt(geometry_mm2 / max(float(geometry_mm2.max()), 1e-12))
+        moved = share * scale[POSE:-GAZE]
+        steady = np.maximum(moved, LEAST_MOVED * max(float(moved.max()), 1e-12))
         ridge = np.full(a.shape[1], OWN_RIDGE)
         ridge[:POSE] = POSE_RIDGE
+        ridge[POSE:-GAZE] *= (np.median(steady) / steady) ** TILT
         linear = np.linalg.solve(a.T @ a + np.diag(ridge * len(a)), a.T @ (y - rest))
         metric = np.full(a.shape[1], ASIDE)
-        share = np.sqrt(geometry_mm2 / max(float(geometry_mm2.max()), 1e-12))
-        metric[POSE:-GAZE] = share * scale[POSE:-GAZE]
+        metric[POSE:-GAZE] = moved
         chosen = np.unique(np.linspace(0, len(a) - 1, min(POINTS, len(a))).astype(int))
         points = a[chosen]
         placed = points * metric

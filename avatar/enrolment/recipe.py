@@ -329,7 +329,7 @@ def mean_picture(basis: BasisFit, textures: Textures) -> UInt8:
     table = textures.table
     small = np.clip(np.rint(basis.mean), 0, 255).astype(np.uint8)[nearest_texel(table)]
     size = (ATLAS, ATLAS)
-    picture = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    picture = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     skin = np.median(basis.mean[table.regions == "head"], axis=0)
     static = textures.static
     rest = static.table
