@@ -11,9 +11,12 @@ import pytest
 
 from assets.manifest import asset_path
 from capture.frame_source import open_source
+from streams.camera import Camera
 from streams.projection import project
+from streams.rigid import Rigid
 from tracking.canonical_face import read_canonical_face
 from tracking.engine import FaceMarks
+from tracking.head_pose import HeadFit
 from tracking.landmark_flow import SURFACE, LandmarkFlow, LandmarkFlowOptions, spread_points
 from tracking.tracker import Tracker, TrackerOptions
 
@@ -74,10 +77,9 @@ def errors(options: LandmarkFlowOptions, seen: list[Array]) -> tuple[float, floa
     """RMS pixels of the network's landmarks and of the fused ones, after the first second."""
     flow, before, after = LandmarkFlow(average_face(), options), [], []
     for t, (picture, truth) in enumerate(film()):
-        found = flow.steady(picture, 33 * t, face_marks(seen[t]))
-        assert found is not None
+        moved = flow.moved(picture, 33 * t, face_marks(seen[t]))
         before.append(((seen[t] - truth) ** 2).sum(1).mean())
-        after.append(((found.landmarks[:SURFACE, :2] - truth) ** 2).sum(1).mean())
+        after.append(((seen[t] + moved - truth) ** 2).sum(1).mean())
     return float(np.sqrt(np.mean(before[10:]))), float(np.sqrt(np.mean(after[10:])))
 
 
@@ -120,43 +122,41 @@ def test_a_pull_of_one_is_the_network_alone() -> None:
     assert after == pytest.approx(before, rel=1e-5)
 
 
-def test_depth_irises_and_shapes_stay_as_they_are() -> None:
-    flow = LandmarkFlow(average_face())
-    for t, (picture, truth) in enumerate(film()[:3]):
-        marks = face_marks(truth)
-        found = flow.steady(picture, 33 * t, marks)
-        assert found is not None
-        np.testing.assert_array_equal(found.landmarks[:, 2], marks.landmarks[:, 2])
-        np.testing.assert_array_equal(found.landmarks[SURFACE:], marks.landmarks[SURFACE:])
-        np.testing.assert_array_equal(found.blendshapes, marks.blendshapes)
-
-
 def test_nothing_is_remembered_beyond_a_gap_a_cut_or_a_lost_face() -> None:
     (first, truth), (second, later) = film()[0], film()[4]
-    alone = face_marks(later)
 
-    def after(t_ms: int, forget: bool, size: int = SIZE) -> npt.NDArray[np.float32]:
+    def after(t_ms: int, forget: bool, size: int = SIZE) -> float:
         flow = LandmarkFlow(average_face())
-        flow.steady(first[:size], 0, face_marks(truth + 2.0))
+        flow.moved(first[:size], 0, face_marks(truth + 2.0))
         if forget:
-            assert flow.steady(second, 10, None) is None
-        found = flow.steady(second, t_ms, alone)
-        assert found is not None
-        return found.landmarks
+            assert not flow.moved(second, 10, None).any()
+        return float(np.abs(flow.moved(second, t_ms, face_marks(later))).max())
 
-    assert np.abs(after(33, forget=False) - alone.landmarks).max() > 0.5
-    for landmarks in (after(33, True), after(400, False), after(0, False), after(33, False, 300)):
-        np.testing.assert_array_equal(landmarks, alone.landmarks)
+    assert after(33, forget=False) > 0.5
+    for moved in (after(33, True), after(400, False), after(0, False), after(33, False, 300)):
+        assert moved == 0.0
 
 
 def test_a_cut_to_another_picture_leaves_the_network_its_say() -> None:
     flow = LandmarkFlow(average_face())
     picture, truth = film()[0]
-    flow.steady(picture, 0, face_marks(truth))
+    flow.moved(picture, 0, face_marks(truth))
     other = np.ascontiguousarray(picture[::-1, ::-1])
-    found = flow.steady(other, 33, face_marks(truth + 25.0))
-    assert found is not None
-    assert np.abs(found.landmarks[:SURFACE, :2] - truth - 25.0).mean() < 1.0
+    assert np.abs(flow.moved(other, 33, face_marks(truth + 25.0))).mean() < 1.0
+
+
+def test_the_head_moves_its_landmarks_by_pixels_at_their_depth() -> None:
+    camera = Camera.from_fov((640, 480), 1.0)
+    rng = np.random.default_rng(2)
+    landmarks = (0.06 * rng.standard_normal((478, 3))).astype(np.float32)
+    pose = Rigid.from_rotvec((0.2, -0.4, 0.1), (0.05, 0.02, -0.6))
+    moved = rng.uniform(-4.0, 4.0, (SURFACE, 2))
+    found = HeadFit(pose, landmarks, 0.0).landmarks_moved(camera, moved)
+    before, depth = project(camera, pose.apply(landmarks.astype(np.float64)))
+    after, depth_after = project(camera, pose.apply(found.astype(np.float64)))
+    np.testing.assert_allclose(after[:SURFACE], before[:SURFACE] + moved, atol=1e-3)
+    np.testing.assert_allclose(depth_after, depth, atol=1e-6)
+    np.testing.assert_array_equal(found[SURFACE:], landmarks[SURFACE:])
 
 
 def test_spread_points_are_far_apart_and_the_same_each_time() -> None:

@@ -289,8 +289,8 @@ def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) 
             wanted = expected_slow(model, face.world_from_head, some, face.gaze)
             assert got.dtype == np.float32
             # At a remembered moment the squared distance is a difference of float32s near 50;
-            # its root, which should be 0, is then up to 3e-3.
-            assert np.abs(got - wanted).max() < 5e-3
+            # its root, which should be 0, is then up to 3e-3. The finest step sent is 1/8.
+            assert np.abs(got - wanted).max() < 1e-2
 
 
 def test_pairs_of_moments_tell_flicker(clip: Clip, model: PersonalModel) -> None:

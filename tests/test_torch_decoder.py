@@ -21,7 +21,7 @@ from tracking.tracker import Tracker, TrackerOptions
 
 EXACT_M, EXACT_NORMAL, EXACT_NODES = 1e-6, 1e-4, 1e-5
 """float32 sums in another order: metres, parts of a unit normal, parts of the largest node."""
-HALF_M, HALF_NORMAL, HALF_NODES = 2e-5, 1e-2, 2e-3
+HALF_M, HALF_NORMAL, HALF_NODES = 2e-5, 2e-2, 2e-3
 """Half-precision products: a fiftieth of a millimetre, and a texture within one code value."""
 
 

@@ -36,6 +36,19 @@ class HeadFit:
     error: float
     """Median misfit of the average face in the picture, as a part of the landmarks' spread."""
 
+    def landmarks_moved(
+        self, camera: Camera, moved: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float32]:
+        """`landmarks`, the first of them moved by (n, 2) pixels at their own depth. A few pixels:
+        the lens' distortion is left out."""
+        camera_from_head = camera.world_from_camera.inverse() @ self.world_from_head
+        count = len(moved)
+        depth = camera_from_head.apply(self.landmarks[:count].astype(np.float64))[:, 2:]
+        shift = np.concatenate([moved / camera.focal * depth, np.zeros((count, 1))], axis=1)
+        landmarks = self.landmarks.copy()
+        landmarks[:count] += camera_from_head.inverse().rotate(shift).astype(np.float32)
+        return landmarks
+
 
 def fit_head(
     camera: Camera,

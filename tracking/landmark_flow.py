@@ -10,7 +10,7 @@ others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -89,12 +89,12 @@ class LandmarkFlow:
         self._marks = self._moved = np.zeros((SURFACE, 2))
         self._t_ms = 0
 
-    def steady(self, rgb: Picture, t_ms: int, marks: FaceMarks | None) -> FaceMarks | None:
-        """The landmarks of `rgb`, whose network says `marks`; None, which also forgets, when it
-        sees no face. Depths, irises and blend shapes stay as they are."""
+    def moved(self, rgb: Picture, t_ms: int, marks: FaceMarks | None) -> Array:
+        """(468, 2) pixels by which the landmarks lie elsewhere in `rgb` than its network says in
+        `marks`. None, a picture without a face, forgets."""
         if marks is None:
             self.forget()
-            return None
+            return self._moved
         grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         seen = marks.landmarks[:SURFACE, :2].astype(np.float64)
         moved = np.zeros_like(seen)
@@ -106,9 +106,7 @@ class LandmarkFlow:
         ):
             moved = self._carried(before, grey, seen)
         self._grey, self._marks, self._moved, self._t_ms = grey, seen, moved, t_ms
-        landmarks = marks.landmarks.copy()
-        landmarks[:SURFACE, :2] = seen + moved
-        return replace(marks, landmarks=landmarks)
+        return moved
 
     def _carried(
         self, before: npt.NDArray[np.uint8], grey: npt.NDArray[np.uint8], seen: Array

@@ -146,12 +146,13 @@ class Tracker(Closing):
         for slot in self._slots():
             slot.ask(picture, self._last_ms)
         found_face = self._face_slot.answer() if self._face_slot is not None else None
+        moved = None
         if self._face_flow is not None:
-            found_face = self._face_flow.steady(picture, self._last_ms, found_face)
+            moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
         found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
 
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
-        face = self._face_pose(frame.camera, marks) if marks is not None else None
+        face = self._face_pose(frame.camera, marks, moved) if marks is not None else None
         hands = self._hand_poses(
             frame,
             tuple(_enlarged_hand(hand, scale) for hand in found_hands),
@@ -222,7 +223,9 @@ class Tracker(Closing):
             self._source, self._first_ns = name, frame.t_ns
         self._last_ns = frame.t_ns
 
-    def _face_pose(self, camera: Camera, marks: FaceMarks) -> FacePose | None:
+    def _face_pose(
+        self, camera: Camera, marks: FaceMarks, moved: npt.NDArray[np.float64] | None
+    ) -> FacePose | None:
         if self._canonical is None:
             return None
         try:
@@ -238,7 +241,9 @@ class Tracker(Closing):
         confidence = (1.0 - (fit.error / WORST_FACE_ERROR) ** 2) * part_inside(
             camera, marks.landmarks
         )
-        return FacePose(marks.blendshapes, fit.landmarks, gaze, fit.world_from_head, confidence)
+        # The head's pose is the network's own: along outlines flow can follow the room behind.
+        landmarks = fit.landmarks if moved is None else fit.landmarks_moved(camera, moved)
+        return FacePose(marks.blendshapes, landmarks, gaze, fit.world_from_head, confidence)
 
     def _hand_poses(
         self,
