@@ -21,6 +21,7 @@ from avatar.personal_decoder import HeadCode, open_decoder
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
+from avatar.strangeness import limit_of, strangeness
 from streams.avatar_code import AvatarCode
 from streams.closing import Closing
 from streams.frame import Frame
@@ -34,9 +35,11 @@ Float32 = npt.NDArray[np.float32]
 
 FADE_S = 0.2
 """How long the code takes from driven to encoded and back, so that nothing jumps."""
-VOTE_S = 0.5
+VOTE_S = 2.0
 """Over how long it is decided who drives."""
-LEAST_OUTSIDE_MM, STRANGE_CODE = 0.4, 2.5
+FARTHEST = 4.0
+"""Standard deviations beyond which nobody's blend shapes move an avatar: what its person never did
+in the video would be guessed wildly."""
 ORIGINS = ("auto", "driven")
 
 
@@ -97,6 +100,7 @@ class PersonalAvatar(Closing):
                 geometry, appearance = own, self.expected(face.world_from_head, own, face.gaze)
             else:
                 both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
+                both = np.clip(both, -FARTHEST, FARTHEST)
                 geometry, appearance = np.split(both, [model.geometry_size])
             seen = None
             if frame is not None and is_own and self._origin == "auto":
@@ -162,11 +166,9 @@ class PersonalAvatar(Closing):
         return MeshNodes(code.t_ns, topology, vertices, normals, self.basis, nodes, gain)
 
     def _looks_own(self, geometry: Float32, left_out_mm: float) -> bool:
-        """Whether one moment's landmarks can be this person's. Of three people measured, strangers
-        had 0.46 mm and more outside of the model and 3.0 and more within, in 99 % of moments; the
-        person's own held-out moments had at most one of the two."""
-        outside = left_out_mm > max(LEAST_OUTSIDE_MM, 2.0 * float(self.model.strangeness[1]))
-        return not outside or float(np.sqrt((geometry**2).mean())) < STRANGE_CODE
+        """Whether one moment's landmarks can be this person's."""
+        limit = limit_of(float(self.model.strangeness[0]), alone=not self._fade)
+        return strangeness(geometry, left_out_mm) < limit
 
     def _moved(self, share: float, on: bool, t_ns: int, whole_s: float) -> float:
         """`share` on its way to 1 or 0, which takes `whole_s`; there at once at the beginning."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from avatar.strangeness import landmark_code
 from streams.texture_basis import TextureBasis
 
 Float32 = npt.NDArray[np.float32]
@@ -102,8 +103,8 @@ class PersonalModel:
     own_scale: Float32
     """(OWN_DRIVERS + P,) then divided by."""
     strangeness: Float32
-    """(2,) mm: what the landmarks of this person typically (95 %) and at most (99.9 %) have outside
-    of `landmark_moves`; more means that somebody else is driving."""
+    """(2,) avatar.strangeness of this person's own moments that were not learned from: median and
+    95 %. More means that somebody else is driving."""
     distortion: Float32
     """(P + A,): squared error that one unit of each number makes, for the bitstream."""
 
@@ -173,12 +174,7 @@ class PersonalModel:
 
     def landmark_code(self, landmarks: Float32) -> tuple[Float32, float]:
         """(478, 3) metres, head frame -> geometry (P,) and the RMS in mm of what it leaves out."""
-        moved = (landmarks[:LANDMARKS] - self.landmark_rest).ravel()
-        norm = np.maximum((self.landmark_moves**2).sum(1), 1e-20)
-        code = (self.landmark_moves @ moved) / norm
-        left = moved - code @ self.landmark_moves
-        rms = float(np.sqrt((left**2).sum() / LANDMARKS))
-        return code.astype(np.float32), 1e3 * rms
+        return landmark_code(landmarks, self.landmark_rest, self.landmark_moves)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """For a file: the large arrays as float16."""

@@ -26,6 +26,9 @@ little hold more of the tracker's noise."""
 LEAST_MOVED = 1e-3
 """Of what the first number moves."""
 LEAST_SPREAD = 1e-3
+ANY_SPREAD = 0.08
+"""Added to a blend shape's or gaze angle's standard deviation: a shape that the video hardly shows
+says little about how it would look in full."""
 ASIDE = 0.4
 """A standard deviation of pose or gaze, against the most important geometry number's one."""
 REACH = 0.3
@@ -46,11 +49,12 @@ class Regression:
     weights: Array
 
     @staticmethod
-    def fit(inputs: Float32, outputs: Float32, ridge: float) -> Regression:
-        """`inputs` (N, D) with a column of ones, `outputs` (N, E)."""
+    def fit(inputs: Float32, outputs: Float32, ridge: float, spread: float) -> Regression:
+        """`inputs` (N, D) with a column of ones, `outputs` (N, E); `spread` is added to the
+        inputs' standard deviations."""
         x, y = inputs.astype(np.float64), outputs.astype(np.float64)
         ones = np.ptp(x, axis=0) == 0
-        centre, scale = x.mean(0), x.std(0) + LEAST_SPREAD
+        centre, scale = x.mean(0), x.std(0) + spread
         centre[ones], scale[ones] = 0.0, 1.0
         a = (x - centre) / scale
         penalty = np.where(ones, 1e-9, ridge * len(a))

@@ -12,10 +12,10 @@ from scipy.ndimage import distance_transform_edt
 
 from avatar.driving import own_inputs
 from avatar.enrolment.code_space import CodeSpace
-from avatar.enrolment.driving_fit import ANY_RIDGE, OwnFit, Regression
+from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
 from avatar.enrolment.learning_picture import LearningPicture
 from avatar.enrolment.observations import Observations
-from avatar.enrolment.registration import Registration
+from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import Outline, shaped_scalp
 from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, Watch, fit_basis
@@ -247,9 +247,8 @@ def learn(
     inputs = own_inputs(chosen.poses(), geometry, chosen.gaze)
     own = OwnFit.fit(inputs, appearance, moved_mm2)
     anyone = Regression.fit(
-        chosen.drivers(), np.concatenate([geometry, appearance], axis=1), ANY_RIDGE
+        chosen.drivers(), np.concatenate([geometry, appearance], axis=1), ANY_RIDGE, ANY_SPREAD
     )
-    left_out = registration.left_out_mm(chosen)
     planes, scale = quantised_planes(basis, textures.table)
     likeness = registration.likeness
     errors = np.concatenate([MM2_ERROR * moved_mm2, (100.0 * gain_sigma) ** 2, space.error])
@@ -286,7 +285,7 @@ def learn(
         own_centre=_f32(own.centre),
         own_scale=_f32(own.scale),
         any_map=_f32(anyone.folded()),
-        strangeness=np.percentile(left_out, [95, 99.9]).astype(np.float32),
+        strangeness=np.percentile(own_strangeness(chosen), [50, 95]).astype(np.float32),
         distortion=_f32(errors),
     )
 

@@ -15,6 +15,7 @@ from avatar.head_mesh import HeadMesh
 from avatar.head_placement import moving_vertices
 from avatar.landmark_map import COUNT, IRISES, LandmarkMap
 from avatar.posed_face import PosedFace
+from avatar.strangeness import landmark_code, strangeness
 from streams.face_shapes import SHAPE_INDEX
 
 Float32 = npt.NDArray[np.float32]
@@ -46,15 +47,8 @@ class Registration:
     @staticmethod
     def fit(head: HeadMesh, landmarks: LandmarkMap, seen: Observations) -> Registration:
         """From the training frames."""
-        marks = seen.landmarks[:, :COUNT].astype(np.float64)
-        average = np.median(marks, axis=0)
+        average, basis = landmark_basis(seen)
         likeness = Likeness.fit(head, landmarks, average)
-        moved = (marks - average).reshape(len(marks), -1)
-        _, s, vt = np.linalg.svd(moved, full_matrices=False)
-        count = min(GEOMETRY, len(s))
-        sigma = np.maximum(s[:count] / np.sqrt(len(marks)), 1e-6)
-        basis = np.zeros((GEOMETRY, COUNT * 3))
-        basis[:count] = vt[:count] * sigma[:, None]
         deformation = FaceDeformation(head, landmarks, likeness.vertices, held=True)
         moving = moving_vertices(head)
         every = deformation.expression(basis.reshape(-1, COUNT, 3))
@@ -76,12 +70,32 @@ class Registration:
         eyes, gaze_map = self.likeness.eyes.astype(np.float32), self.gaze_map.astype(np.float32)
         return PosedFace(head, rest, self.moves, eyes, gaze_map)
 
-    def left_out_mm(self, seen: Observations) -> Array:
-        """(N,) RMS over the landmarks of what the geometry numbers do not hold."""
-        marks = seen.landmarks[:, :COUNT].astype(np.float64)
-        moved = (marks - self.landmark_rest).reshape(len(marks), -1)
-        left = moved - self.codes(seen) @ self.landmark_moves
-        return 1e3 * np.sqrt((left**2).sum(1) / COUNT)
+
+def landmark_basis(seen: Observations) -> tuple[Array, Array]:
+    """(468, 3) metres, the average landmarks, and (P, 468 * 3) what one unit of each geometry
+    number adds: principal components, each of unit variance."""
+    marks = seen.landmarks[:, :COUNT].astype(np.float64)
+    average = np.median(marks, axis=0)
+    moved = (marks - average).reshape(len(marks), -1)
+    _, s, vt = np.linalg.svd(moved, full_matrices=False)
+    count = min(GEOMETRY, len(s))
+    sigma = np.maximum(s[:count] / np.sqrt(len(marks)), 1e-6)
+    basis = np.zeros((GEOMETRY, COUNT * 3))
+    basis[:count] = vt[:count] * sigma[:, None]
+    return average, basis
+
+
+def own_strangeness(seen: Observations) -> Array:
+    """(N,) how strange (avatar.strangeness) moments of the last fifth look to a model of the rest:
+    what its own person's moments that were not learned from are to be expected to have."""
+    held = max(1, len(seen) // 5)
+    rows = np.arange(len(seen))
+    average, basis = landmark_basis(seen.at(rows[:-held]))
+    out = []
+    for marks in seen.landmarks[-held:]:
+        code, left_out_mm = landmark_code(marks, average, basis)
+        out.append(strangeness(code, left_out_mm))
+    return np.array(out)
 
 
 def _gaze_map(likeness: Likeness, seen: Observations) -> Array:
