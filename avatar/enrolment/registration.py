@@ -21,7 +21,7 @@ from streams.face_shapes import SHAPE_INDEX
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
-GEOMETRY = 80
+GEOMETRY = 96
 """Numbers for the shape of the face."""
 OPEN_EYE = 0.4
 """Blink weight below which an iris is taken to be where the landmark says."""
