@@ -28,7 +28,7 @@ from avatar.codec import Avatar
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
 from avatar.personal_avatar import PersonalAvatar
-from benchmarks.codec import TRAINED_SHARE, frames_of, held_out_codes, track
+from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out_codes, track
 from capture.frame_source import open_source
 from streams.avatar_code import AvatarCode
 from tracking.tracker import Tracker, TrackerOptions

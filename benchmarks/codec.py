@@ -26,50 +26,22 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from apps.likeness_evaluation import Evaluation, Through, evaluate_likeness, spread_pairs
+from apps.likeness_evaluation import Evaluation, Through, evaluate_likeness
 from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamOptions
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import GAINS, PersonalModel
+from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out, held_out_codes, track
 from benchmarks.reference_codecs import compare
-from capture.frame_source import open_source
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
-from tracking.tracker import Tracker, TrackerOptions
 
-TRAINED_SHARE = 0.8
 DRIVEN_RATES, ENCODED_RATES = (12.0, 8.0, 4.0), (64.0, 32.0, 16.0, 8.0)
 """kbit/s."""
 WIDTH_MM = 140.0
 """Of a face between landmarks 234 and 454: by it shape errors are scaled."""
-
-
-def track(video: Path) -> list[TrackedState]:
-    """The face of every frame."""
-    with (
-        open_source(f"video:{video}") as source,
-        Tracker.open(TrackerOptions(hands=0)) as tracker,
-    ):
-        return [tracker.track(frame) for frame in source]
-
-
-def frames_of(video: Path) -> Iterator[Frame]:
-    """The video from its beginning."""
-    with open_source(f"video:{video}") as source:
-        yield from source
-
-
-def held_out(
-    video: Path, states: Sequence[TrackedState], count: int
-) -> Iterator[tuple[Frame, TrackedState]]:
-    """Moments of the last fifth that show a face."""
-    first = int(len(states) * TRAINED_SHARE)
-    chosen = set(spread_pairs([k for k in range(first, len(states)) if states[k].face], count))
-    for k, frame in enumerate(frames_of(video)):
-        if k in chosen:
-            yield frame, states[k]
 
 
 def shortened(numbers: int) -> Through:
@@ -132,17 +104,6 @@ def streamed(
     lasted_s = max((codes[-1].t_ns - settled_ns) / 1e9, 1e-9)
     each = 1e3 / max(packets, 1)
     return Streamed(shown, 8e-3 * size / lasted_s, encode_s * each, decode_s * each)
-
-
-def held_out_codes(
-    avatar: PersonalAvatar, video: Path, states: Sequence[TrackedState], with_frames: bool
-) -> list[AvatarCode]:
-    """Of every held-out moment with a face."""
-    first = int(len(states) * TRAINED_SHARE)
-    if not with_frames:
-        return [avatar.encode(state) for state in states[first:] if state.face]
-    pairs = zip(states[first:], islice(frames_of(video), first, None), strict=True)
-    return [avatar.encode(state, frame) for state, frame in pairs if state.face]
 
 
 def shape_error_mm(model: PersonalModel, states: Sequence[TrackedState]) -> float:

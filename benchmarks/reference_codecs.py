@@ -321,7 +321,7 @@ class ReferenceCodecs:
     def run(self) -> None:
         from avatar.enrolment.observations import Observations
         from avatar.enrolment.recipe import enrol
-        from benchmarks.codec import TRAINED_SHARE, frames_of, held_out, track
+        from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out, track
 
         states = track(self.video)
         first = int(len(states) * TRAINED_SHARE)

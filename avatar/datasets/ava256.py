@@ -17,7 +17,6 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +44,7 @@ from avatar.datasets.registered_topology import RegisteredTopology, read_topolog
 from avatar.datasets.view_unwrapping import ViewUnwrapping
 from streams.array_contract import require_choice
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ class Ava256Options:
         require_choice("Ava256Options.textures", self.textures, TEXTURES)
 
 
-class Ava256Capture:
+class Ava256Capture(Closing):
     """One person's frames, each once for every camera that has a picture of it.
 
     A `RegisteredCapture`. Archives stay open until `close`.
@@ -194,17 +194,6 @@ class Ava256Capture:
         ):  # fmt: skip
             if archive is not None:
                 archive.close()
-
-    def __enter__(self) -> Ava256Capture:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _vertices(self, frame: str) -> Float32:
         vertices = ply_vertices(self._meshes.read(frame), self._meshes.where(frame))
