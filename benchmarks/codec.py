@@ -20,7 +20,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,14 @@ from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import GAINS, PersonalModel
-from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out, held_out_codes, track
+from benchmarks.held_out import (
+    TRAINED_SHARE,
+    frames_of,
+    held_out,
+    held_out_codes,
+    learned_from,
+    track,
+)
 from benchmarks.reference_codecs import compare
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
@@ -200,11 +206,8 @@ class Codec:
         model: PersonalModel,
         mean_mouth_db: float,
     ) -> None:
-        first = int(len(states) * TRAINED_SHARE)
-        every = max(1, -(-first // self.options.most_frames))
-
         def training() -> Iterator[tuple[Frame, TrackedState]]:
-            return islice(zip(frames_of(video), states[:first], strict=False), 0, None, every)
+            return learned_from(video, states, self.options.most_frames)
 
         def rest() -> Iterator[tuple[Frame, TrackedState]]:
             return held_out(video, states, self.frames)

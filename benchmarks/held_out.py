@@ -32,6 +32,15 @@ def frames_of(video: Path) -> Iterator[Frame]:
         yield from source
 
 
+def learned_from(
+    video: Path, states: Sequence[TrackedState], most: int
+) -> Iterator[tuple[Frame, TrackedState]]:
+    """The other four fifths, thinned evenly to at most `most` moments."""
+    first = int(len(states) * TRAINED_SHARE)
+    pairs = zip(frames_of(video), states[:first], strict=False)
+    return islice(pairs, 0, None, max(1, -(-first // most)))
+
+
 def held_out(
     video: Path, states: Sequence[TrackedState], count: int
 ) -> Iterator[tuple[Frame, TrackedState]]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -321,16 +320,14 @@ class ReferenceCodecs:
     def run(self) -> None:
         from avatar.enrolment.observations import Observations
         from avatar.enrolment.recipe import enrol
-        from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out, track
+        from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out, learned_from, track
 
         states = track(self.video)
         first = int(len(states) * TRAINED_SHARE)
         model = enrol(lambda: frames_of(self.video), Observations.of(states[:first]))
 
         def training() -> Iterator[tuple[Frame, TrackedState]]:
-            every = max(1, -(-first // MOST_MOMENTS))
-            pairs = zip(frames_of(self.video), states[:first], strict=False)
-            return islice(pairs, 0, None, every)
+            return learned_from(self.video, states, MOST_MOMENTS)
 
         def rest() -> Iterator[tuple[Frame, TrackedState]]:
             return held_out(self.video, states, self.frames)
