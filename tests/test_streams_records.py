@@ -11,16 +11,19 @@ import pytest
 
 import streams
 from streams.array_contract import require_array
+from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
 from streams.camera import Camera
 from streams.frame import Frame
 from streams.hand_skeleton import HandShape, OpenXRHand
 from streams.headset_sample import HeadsetSample
 from streams.image import Image
+from streams.mark import Mark
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
+from streams.shown_panels import ShownPanels
 from streams.texture_basis import TextureBasis
 from streams.topology import Topology
 from streams.tracked_state import FacePose, HandPose, TrackedState
@@ -99,6 +102,9 @@ RECORDS: dict[str, Callable[[], Any]] = {
     ),
     "Panel": panel,
     "HeadsetSample": lambda: HeadsetSample(0, Rigid(), np.zeros((25, 3), np.float32)),
+    "AudioBlock": lambda: AudioBlock(0, "microphone", 16_000, np.zeros((4, 1), np.int16)),
+    "Mark": lambda: Mark(0, "clap"),
+    "ShownPanels": lambda: ShownPanels(0, (panel(),)),
     "HandShape": lambda: HandShape("left", np.ones((5, 3)), np.ones((5, 3))),
     "OpenXRHand": lambda: OpenXRHand(
         np.zeros((26, 3), np.float32), np.zeros((26, 4), np.float32), np.zeros(26, np.float32)
@@ -176,7 +182,12 @@ def test_records_are_frozen_and_compare_by_identity(name: str) -> None:
     assert not hasattr(record, "__dict__")
 
 
-@pytest.mark.parametrize("name", ["Frame", "AvatarCode", "MeshTexture", "View", "Image"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Frame", "AvatarCode", "MeshTexture", "View", "Image", "AudioBlock", "Mark", "ShownPanels",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("t_ns", [1.0, True, None, "1", np.int64(1)])
 def test_times_are_int_nanoseconds(name: str, t_ns: object) -> None:
     with pytest.raises(ValueError, match=rf"^{name}\.t_ns: expected int nanoseconds"):
@@ -208,6 +219,11 @@ def test_times_are_int_nanoseconds(name: str, t_ns: object) -> None:
         (panel, {"anchor": "foot"}, "Panel.anchor: expected one of"),
         (panel, {"size_m": (0.0, 1.0)}, "Panel.size_m: expected positive metres"),
         (panel, {"rgba": np.zeros((0, 2, 4), np.uint8)}, "Panel.rgba: expected at least one pixel"),
+        (RECORDS["AudioBlock"], {"rate": 0}, "AudioBlock.rate: expected 1 to 1000000 Hz, got 0"),
+        (RECORDS["AudioBlock"], {"samples": np.zeros((0, 1), np.int16)}, "AudioBlock.samples: exp"),
+        (RECORDS["Mark"], {"name": "a\nb"}, "Mark.name: expected one line of text"),
+        (RECORDS["ShownPanels"], {"panels": [panel()]}, "ShownPanels.panels: expected a tuple of"),
+        (RECORDS["ShownPanels"], {"panels": (panel(), panel())}, "ShownPanels.panels: expected ea"),
         (panel, {"generated_by": " "}, "Panel.generated_by: expected None or a model's name"),
     ],
 )
