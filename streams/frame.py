@@ -24,9 +24,13 @@ class Frame:
     """(height, width, 3) uint8 sRGB, row 0 on top, of the camera's size."""
     mirrored: bool = False
     """True when the pixels are a mirror image of what the camera saw (a "selfie" picture)."""
+    device_ns: int | None = None
+    """The same moment by the sensor's own clock, nanoseconds, where it tells one."""
 
     def __post_init__(self) -> None:
         require_time("Frame.t_ns", self.t_ns)
+        if self.device_ns is not None:
+            require_time("Frame.device_ns", self.device_ns)
         width, height = self.camera.size
         object.__setattr__(
             self, "rgb", require_array("Frame.rgb", self.rgb, np.uint8, (height, width, 3))

@@ -23,9 +23,13 @@ class HeadsetSample:
     right: npt.NDArray[np.float32] | None = None
     views: tuple[View, ...] = ()
     """At the predicted display time."""
+    device_ns: int | None = None
+    """The same moment by the headset's own clock, nanoseconds, where it tells one."""
 
     def __post_init__(self) -> None:
         require_time("HeadsetSample.t_ns", self.t_ns)
+        if self.device_ns is not None:
+            require_time("HeadsetSample.device_ns", self.device_ns)
         for name in ("left", "right"):
             value = getattr(self, name)
             if value is not None:

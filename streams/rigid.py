@@ -29,7 +29,8 @@ class Rigid:
     """A rotation followed by a translation.
 
     Raises ValueError when an array has the wrong shape or dtype, when a number is not finite, or
-    when the quaternion's norm is off 1 by more than 1e-6 (it is then renormalised to the last bit).
+    when the quaternion's norm is off 1 by more than 1e-6 (less is renormalised; up to 1e-15,
+    which is rounding, is kept).
     """
 
     wxyz: Array = field(default_factory=_identity_wxyz)
@@ -45,7 +46,9 @@ class Rigid:
         norm = float(np.sqrt(wxyz @ wxyz))
         if abs(norm - 1.0) > 1e-6:
             raise ValueError(f"Rigid.wxyz: expected a unit quaternion, got norm {norm:.9g}")
-        unit = wxyz / norm
+        # What is of unit length to rounding stays as it is, so that a recorded transform comes back
+        # with the very same bits.
+        unit = wxyz.copy() if abs(norm - 1.0) <= 1e-15 else wxyz / norm
         unit.flags.writeable = False
         object.__setattr__(self, "wxyz", unit)
         object.__setattr__(self, "xyz", xyz)

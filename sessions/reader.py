@@ -1,0 +1,435 @@
+"""Reading a session: in order, from any moment, or one record at a moment.
+
+Order is by the records' time, then by seam (`SEAMS`), then by their order in the file: the same for
+every reading, wherever it starts. Pictures are decoded as they are asked for; to reach one in the
+middle, decoding starts at the key picture before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mcap.records import ChunkIndex
+
+from sessions.chunk_reader import ChunkReader
+from sessions.message_schema import VIDEO
+from sessions.picture_track import PictureDecoder
+from sessions.record_messages import (
+    audio_of,
+    code_of,
+    headset_of,
+    mark_of,
+    panel_of,
+    parsed,
+    rgba_of,
+    state_of,
+    view_of,
+)
+from sessions.record_scan import RawMessage
+from sessions.seams import (
+    HEADER_TOPIC,
+    SEAMS,
+    Record,
+    SessionChannel,
+    schema_name,
+    session_channel,
+)
+from sessions.session_error import SessionError
+from sessions.session_header import SessionHeader, header_of
+from streams.closing import Closing
+from streams.frame import Frame
+from streams.shown_panels import ShownPanels
+
+_KEPT_PICTURES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionRecord:
+    """A record of a session, and what the file says beside it."""
+
+    seam: str
+    source: str
+    t_ns: int
+    written_ns: int
+    """When it reached the recorder, monotonic nanoseconds: the later the seam, the later."""
+    record: Record
+
+
+class SessionReader(Closing):
+    """An open session.
+
+    Raises SessionError when it is none, CutSessionError when it was not closed or is damaged,
+    LockedSessionError when it is sealed and `secret` does not open it.
+    """
+
+    def __init__(self, path: Path, secret: bytes | None = None) -> None:
+        self.path = path
+        self._file = ChunkReader(path, secret)
+        try:
+            self.channels = self._known_channels()
+            self._by_number = {channel.number: channel for channel in self.channels}
+            self.header = self._read_header()
+            self.undecodable = 0
+            """Pictures that could not be decoded because what they build on is missing."""
+            self._panel_pictures: dict[str, npt.NDArray[np.uint8]] = {}
+            self._tracks: dict[int, _PictureTrack] = {}
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a secret was needed to open it."""
+        return self._file.sealed
+
+    @property
+    def size(self) -> int:
+        """Of the file, bytes."""
+        return self._file.size
+
+    @property
+    def seams(self) -> tuple[str, ...]:
+        """Those of which there are records, in the order of SEAMS."""
+        present = {channel.seam for channel in self.channels if channel.count}
+        return tuple(seam for seam in SEAMS if seam in present)
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first record, nanoseconds."""
+        return self._span[0]
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last record, nanoseconds."""
+        return self._span[1]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Records that the recorder had no time for, by seam, as the file itself says."""
+        state = self._newest_state()
+        return {} if state is None else {entry.key: entry.number for entry in state.lost}
+
+    def sources(self, seam: str) -> tuple[str, ...]:
+        """Names of the sources at a seam, each once."""
+        return tuple(
+            dict.fromkeys(channel.source for channel in self.channels if channel.seam == seam)
+        )
+
+    def read(
+        self,
+        seams: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> Iterator[SessionRecord]:
+        """Every record at these seams (default: all) from `start_ns` up to and without `end_ns`.
+
+        Raises ValueError for a seam that does not exist, SessionError when the file is damaged.
+        """
+        chosen = self._chosen(seams, sources)
+        if not chosen:
+            return
+        first_ns = start_ns
+        tracks: dict[int, _PictureTrack] = {}
+        for channel in chosen:
+            if channel.seam == "frames":
+                tracks[channel.number] = _PictureTrack(channel)
+                if start_ns is not None:
+                    key_ns = self._key_before(channel.number, start_ns)
+                    first_ns = min(start_ns if first_ns is None else first_ns, key_ns)
+        for raw in self._ordered({channel.number for channel in chosen}, first_ns, end_ns):
+            channel = self._by_number[raw.channel]
+            wanted = start_ns is None or raw.log_ns >= start_ns
+            if channel.seam != "frames" and not wanted:
+                continue
+            record = self._record(raw, channel, tracks.get(raw.channel), wanted)
+            if record is not None and wanted:
+                yield SessionRecord(
+                    channel.seam, channel.source, raw.log_ns, raw.publish_ns, record
+                )
+
+    def at(self, seam: str, t_ns: int, source: str | None = None) -> SessionRecord | None:
+        """The newest record at that seam that is not after `t_ns`; None when there is none."""
+        chosen = self._chosen((seam,), None if source is None else (source,))
+        found = self._newest({channel.number for channel in chosen}, t_ns)
+        if found is None:
+            return None
+        channel = self._by_number[found.channel]
+        if seam == "frames":
+            record = self._frame_at(channel, found)
+        else:
+            record = self._record(found, channel, None, True)
+        if record is None:
+            return None
+        return SessionRecord(seam, channel.source, found.log_ns, found.publish_ns, record)
+
+    def times(self, seam: str, source: str | None = None) -> npt.NDArray[np.int64]:
+        """(N,) int64, the times of all records at a seam, rising; nothing is decoded."""
+        numbers = {c.number for c in self._chosen((seam,), None if source is None else (source,))}
+        found = [raw.log_ns for raw in self._ordered(numbers, None, None)]
+        return np.array(found, np.int64)
+
+    def messages(self, seams: Sequence[str] | None = None) -> Iterator[RawMessage]:
+        """Every message at these seams as its bytes, in the order of `read`."""
+        yield from self._ordered({c.number for c in self._chosen(seams, None)}, None, None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def _span(self) -> tuple[int, int]:
+        own = {channel.number for channel in self.channels if channel.seam in SEAMS}
+        chunks = [c for c in self._file.chunks if own & set(c.message_index_offsets)]
+        if not chunks:
+            return self.header.t_ns, self.header.t_ns
+        edges = [raw.log_ns for chunk in self._edge_chunks(chunks) for raw in self._of(chunk, own)]
+        return min(edges), max(edges)
+
+    def _edge_chunks(self, chunks: list[ChunkIndex]) -> list[ChunkIndex]:
+        """Chunks that may hold the first or the last record: the header and a session's own states
+        lie in chunks too, so that a chunk's own span says too much."""
+        first = min(chunks, key=lambda chunk: chunk.message_end_time)
+        last = max(chunks, key=lambda chunk: chunk.message_start_time)
+        early = [c for c in chunks if c.message_start_time <= first.message_end_time]
+        late = [c for c in chunks if c.message_end_time >= last.message_start_time]
+        return list({id(c): c for c in early + late}.values())
+
+    def _of(self, chunk: ChunkIndex, numbers: set[int]) -> Iterator[RawMessage]:
+        return self._file.messages(chunk, numbers)
+
+    def _known_channels(self) -> tuple[SessionChannel, ...]:
+        known: list[SessionChannel] = []
+        for number, channel in sorted(self._file.channels.items()):
+            schema = self._file.schemas.get(channel.schema_id)
+            try:
+                found = session_channel(
+                    channel, "" if schema is None else schema.name, self._file.counts.get(number, 0)
+                )
+            except ValueError as error:
+                raise SessionError(f"{self.path}: {error}") from error
+            if found is not None:
+                known.append(found)
+        if not any(channel.topic == HEADER_TOPIC for channel in known):
+            raise SessionError(
+                f"{self.path}: is an MCAP file, but no session of Visavis (it has no header)"
+            )
+        return tuple(known)
+
+    def _read_header(self) -> SessionHeader:
+        numbers = {channel.number for channel in self.channels if channel.seam == "header"}
+        for chunk in sorted(self._file.chunks, key=lambda chunk: chunk.chunk_start_offset):
+            if numbers & set(chunk.message_index_offsets):
+                for raw in self._file.messages(chunk, numbers):
+                    return self._checked(
+                        lambda raw=raw: header_of(parsed(schema_name("header"), raw.data)), raw
+                    )
+        raise SessionError(f"{self.path}: has lost its header; `visavis repair` it")
+
+    def _newest_state(self) -> Any:
+        numbers = {channel.number for channel in self.channels if channel.seam == "session"}
+        raw = self._newest(numbers, 2**63 - 1)
+        if raw is None:
+            return None
+        return self._checked(lambda: parsed(schema_name("session"), raw.data), raw)
+
+    def _chosen(
+        self, seams: Sequence[str] | None, sources: Sequence[str] | None
+    ) -> list[SessionChannel]:
+        for seam in seams or ():
+            if seam not in SEAMS:
+                raise ValueError(f"seam {seam!r}: expected one of {', '.join(SEAMS)}")
+        return [
+            channel
+            for channel in self.channels
+            if channel.seam in (SEAMS if seams is None else seams)
+            and (sources is None or channel.source in sources)
+        ]
+
+    def _ordered(
+        self, numbers: set[int], start_ns: int | None, end_ns: int | None
+    ) -> Iterator[RawMessage]:
+        """Messages in the order of reading. A chunk is loaded when its first moment has come."""
+        rank = {n: SEAMS.index(self._by_number[n].seam) for n in numbers}
+        waiting: list[tuple[int, int, int, int, RawMessage]] = []
+        count = 0
+        for chunk in self._file.chunks:
+            if not numbers & set(chunk.message_index_offsets):
+                continue
+            if start_ns is not None and chunk.message_end_time < start_ns:
+                continue
+            if end_ns is not None and chunk.message_start_time >= end_ns:
+                break
+            while waiting and waiting[0][0] < chunk.message_start_time:
+                yield heapq.heappop(waiting)[4]
+            at = chunk.chunk_start_offset
+            for raw in self._of(chunk, numbers):
+                if (start_ns is None or raw.log_ns >= start_ns) and (
+                    end_ns is None or raw.log_ns < end_ns
+                ):
+                    entry = (raw.log_ns, rank[raw.channel], at, count, raw)
+                    heapq.heappush(waiting, entry)
+                    count += 1
+        while waiting:
+            yield heapq.heappop(waiting)[4]
+
+    def _newest(self, numbers: set[int], t_ns: int, key: bool = False) -> RawMessage | None:
+        """The newest message of these channels at or before `t_ns`; with `key`, key picture."""
+        best: RawMessage | None = None
+        # Backwards by the chunks' first moments; all that could hold a newer one are looked at.
+        for chunk in sorted(self._file.chunks, key=lambda c: c.message_end_time, reverse=True):
+            if chunk.message_start_time > t_ns or not numbers & set(chunk.message_index_offsets):
+                continue
+            if best is not None and chunk.message_end_time < best.log_ns:
+                break
+            for raw in self._of(chunk, numbers):
+                newer = best is None or raw.log_ns >= best.log_ns
+                if raw.log_ns <= t_ns and newer and (not key or _is_key(raw)):
+                    best = raw
+        return best
+
+    def _key_before(self, number: int, t_ns: int) -> int:
+        found = self._newest({number}, t_ns, key=True)
+        return t_ns if found is None else found.log_ns
+
+    def _frame_at(self, channel: SessionChannel, found: RawMessage) -> Frame | None:
+        """One picture. The track remembers where it stands: a step onwards decodes one picture."""
+        track = self._tracks.get(channel.number)
+        if track is not None and track.newest is not None and track.newest_ns == found.log_ns:
+            return track.newest
+        key_ns = self._key_before(channel.number, found.log_ns)
+        if track is None or not key_ns <= track.stands_ns < found.log_ns:
+            track = self._tracks[channel.number] = _PictureTrack(channel)
+            start_ns = key_ns
+        else:
+            start_ns = track.stands_ns + 1
+        frame: Frame | None = None
+        for raw in self._ordered({channel.number}, start_ns, found.log_ns + 1):
+            wanted = raw.log_ns == found.log_ns
+            frame = self._record(raw, channel, track, wanted)  # pyright: ignore[reportAssignmentType]
+        track.newest, track.newest_ns = frame, found.log_ns
+        return frame
+
+    def _record(
+        self,
+        raw: RawMessage,
+        channel: SessionChannel,
+        track: _PictureTrack | None,
+        wanted: bool,
+    ) -> Record | None:
+        return self._checked(lambda: self._record_of(raw, channel, track, wanted), raw)
+
+    def _record_of(
+        self,
+        raw: RawMessage,
+        channel: SessionChannel,
+        track: _PictureTrack | None,
+        wanted: bool,
+    ) -> Record | None:
+        message = parsed(channel.schema, raw.data)
+        seam = channel.seam
+        record: Record | None
+        if seam == "frames":
+            if track is None:
+                raise ValueError("frames: expected a track to decode on")
+            record = track.frame(message, wanted)
+            if record is None and wanted:
+                self.undecodable += 1
+            return record
+        elif seam == "state":
+            record = state_of(message)
+        elif seam == "code":
+            record = code_of(message)
+        elif seam == "audio":
+            record = audio_of(message, channel.source)
+        elif seam == "headset":
+            record = headset_of(message)
+        elif seam == "views":
+            record = view_of(message)
+        elif seam == "panels":
+            record = self._panels_of(message)
+        else:
+            record = mark_of(message)
+        if record.t_ns != raw.log_ns:
+            raise ValueError(f"{channel.topic}: a record of {record.t_ns} lies at {raw.log_ns}")
+        return record
+
+    def _panels_of(self, message: Any) -> ShownPanels:
+        return ShownPanels(
+            message.t_ns,
+            tuple(panel_of(panel, self._picture_of(panel)) for panel in message.panels),
+        )
+
+    def _picture_of(self, panel: Any) -> npt.NDArray[np.uint8]:
+        picture = self._panel_pictures.get(panel.picture)
+        if picture is None:
+            png = panel.png or self._stored_png(panel.picture, panel.picture_ns)
+            picture = rgba_of(png)
+            if len(self._panel_pictures) >= _KEPT_PICTURES:
+                self._panel_pictures.pop(next(iter(self._panel_pictures)))
+            self._panel_pictures[panel.picture] = picture
+        return picture
+
+    def _stored_png(self, key: str, t_ns: int) -> bytes:
+        numbers = {channel.number for channel in self.channels if channel.seam == "panels"}
+        for raw in self._ordered(numbers, t_ns, t_ns + 1):
+            for panel in parsed(schema_name("panels"), raw.data).panels:
+                if panel.picture == key and panel.png:
+                    return panel.png
+        raise ValueError(f"panels: expected a picture at {t_ns} ns, it is missing")
+
+    def _checked(self, make: Any, raw: RawMessage) -> Any:
+        try:
+            return make()
+        except (ValueError, OverflowError) as error:
+            raise SessionError(
+                f"{self.path}: a record at {raw.log_ns / 1e9:.3f} s is damaged ({error})"
+            ) from error
+
+
+class _PictureTrack:
+    """Decodes one channel of pictures in order, over gaps."""
+
+    def __init__(self, channel: SessionChannel) -> None:
+        if channel.camera is None:
+            raise ValueError(f"{channel.topic}: expected a channel with a calibration")
+        self._camera = channel.camera
+        self._decoder = PictureDecoder(self._camera.size)
+        self._next_packet: int | None = None
+        self.stands_ns = -1
+        """Time of the newest packet that was decoded."""
+        self.newest: Frame | None = None
+        self.newest_ns = -1
+
+    def frame(self, message: Any, wanted: bool) -> Frame | None:
+        """The message's picture; None when it is not wanted or cannot be decoded, because a packet
+        before it is missing: until the next key picture, what a decoder gives is not what was
+        recorded."""
+        self.stands_ns = message.t_ns
+        if message.key:
+            self._decoder = PictureDecoder(self._camera.size)
+        elif message.packet != self._next_packet:
+            self._next_packet = None
+            return None
+        self._next_packet = message.packet + 1
+        picture = self._decoder.decode(message.data)
+        if not wanted:
+            return None
+        return Frame(
+            message.t_ns,
+            message.seq,
+            self._camera,
+            self._decoder.rgb_of(picture),
+            message.mirrored,
+            message.device_ns if message.has_device_ns else None,
+        )
+
+
+def _is_key(raw: RawMessage) -> bool:
+    return bool(parsed(VIDEO, raw.data).key)
