@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.pipeline import Codes, Draw
-from apps.sound_encoder import SoundFormat
+from apps.sound_line import SoundFormat
 from apps.usage import FailedError
 from apps.video_writer import VideoWriter
 from overlay.placement import place_panels
