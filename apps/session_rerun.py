@@ -283,13 +283,10 @@ class _RerunLog:
 
     def _add_panels(self, shown: ShownPanels) -> None:
         rr, kept = self._rr, {panel.id for panel in shown.panels}
-        for gone in [panel for panel in self._panels if panel.id not in kept]:
-            for entity in (
-                f"/panels/{self._part(gone.id)}",
-                f"/world/panels/{self._part(gone.id)}",
-            ):
-                self._log(entity, rr.Clear(recursive=True))
-            del self._panel_pictures[gone.id]
+        for gone in [panel.id for panel in self._panels if panel.id not in kept]:
+            for where in ("/panels", "/world/panels"):
+                self._log(f"{where}/{self._part(gone)}", rr.Clear(recursive=True))
+            del self._panel_pictures[gone]
         self._panels = shown.panels
         for panel in shown.panels:
             if self._panel_pictures.get(panel.id) is not panel.rgba:
@@ -333,7 +330,9 @@ class _RerunLog:
         ]
         if self.counts["panels"]:
             pictures.append(rrb.Spatial2DView(name="panels", origin="/panels"))
-        below = [rrb.AudioView(name=s, origin=f"/audio/{self._part(s)}") for s in self._sounds]
+        below: list[Any] = [
+            rrb.AudioView(name=name, origin=f"/audio/{self._part(name)}") for name in self._sounds
+        ]
         if self.counts["marks"]:
             below.append(rrb.TextLogView(name="marks", origin="/marks"))
         space = rrb.Spatial3DView(

@@ -211,7 +211,7 @@ def test_the_mesh_is_decoded_from_the_codes(rrd: Rrd, codes: list[AvatarCode]) -
         for row in (meshes[0], meshes[-1]):
             code = next(c for c in codes if c.t_ns - START_NS == row[0])
             mesh = avatar.decode(code)
-            got, every = np.float32(row[2]), {tuple(v) for v in mesh.vertices.tolist()}
+            got, every = np.array(row[2], np.float32), {tuple(v) for v in mesh.vertices.tolist()}
             assert all(tuple(v) in every for v in got[::97].tolist())
             assert len(got) > 7000
         assert len(texture[2][0]) == mesh.albedo.size
