@@ -16,7 +16,7 @@ from mcap.records import Channel, Chunk, ChunkIndex, Footer, Schema, Statistics
 from sessions.lost_records import Tally
 from sessions.record_scan import Index, index_of, names_of
 from sessions.record_walk import Damage, Piece, RecordWalk
-from sessions.sealing import COMPRESSION, METADATA, Seal
+from sessions.sealing import COMPRESSION, METADATA, Seal, number_of
 
 
 @dataclass(slots=True)
@@ -47,6 +47,8 @@ class Survey:
     sealed: bool = False
     seal_found: bool = False
     """Whether the parameters of the seal are there."""
+    first_found: bool = False
+    """Whether the first sealed chunk is there, which holds the header."""
     index: str = ""
     """What is wrong with the index; "" when nothing is."""
 
@@ -138,7 +140,9 @@ class _Surveyor:
             return
         survey = self.survey
         chunk: Chunk = piece.record
-        survey.sealed = survey.sealed or chunk.compression == COMPRESSION
+        if chunk.compression == COMPRESSION:
+            survey.sealed = True
+            survey.first_found = survey.first_found or number_of(chunk.data) == 1
         try:
             index = (
                 _told_index(chunk, found) if piece.content is None else self._read(piece.content)

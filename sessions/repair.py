@@ -117,6 +117,11 @@ def repair(source: Path, out: Path, secret: bytes | None = None) -> RepairReport
             raise LockedSessionError(
                 f"{source}: is sealed, and the parameters of its seal are lost: nobody can open it"
             )
+        if survey.sealed and seal is None and not survey.first_found:
+            raise LockedSessionError(
+                f"{source}: is sealed, and its header is lost; give the secret (--key-file FILE), "
+                "so that a new one can be sealed with the rest"
+            )
         if survey.sound:
             return _report(source, None, survey, seal, size)
         report = _report(source, out, survey, seal, size)
