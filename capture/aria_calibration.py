@@ -36,8 +36,9 @@ WIDEST = np.deg2rad(80.0)
 """Directions further from the axis do not take part in a fit: x / z has no room for them."""
 LIT_CIRCLE = 0.515
 """Radius of the lens's picture as a part of the longer side: 330 pixels of 640, 725 of 1408."""
-LARGEST_ERROR = 1.0
-"""Pixels: a fitted camera that is further off than this (root mean square) is refused."""
+LARGEST_ERROR = 1.0 / 640.0
+"""Of the longer side: a fitted camera whose pixels are further off (root mean square) is
+refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,10 +87,10 @@ def nearest_camera(
         numbers, error = np.array([fx, fy, cx, cy, *aria.parameters[4:]]), 0.0
     else:
         numbers, error = _fitted(aria, size, scale, margin)
-    if error * scale > LARGEST_ERROR:
+    if error * scale > LARGEST_ERROR * max(size):
         raise ValueError(
             f"{aria.label}: the nearest fisheye camera is {error * scale:.2f} pixels off (root "
-            f"mean square); expected at most {LARGEST_ERROR:g}"
+            f"mean square); expected at most {LARGEST_ERROR * max(size):.1f}"
         )
     camera = Camera(
         aria.label,
@@ -114,8 +115,7 @@ def turned_upright(camera: Camera) -> Camera:
         size=camera.size[::-1],
         focal=camera.focal[::-1].copy(),
         centre=np.array([height - 1.0 - camera.centre[1], camera.centre[0]]),
-        world_from_camera=camera.world_from_camera
-        @ Rigid(np.array([quarter, 0.0, 0.0, -quarter])),
+        world_from_camera=camera.world_from_camera @ Rigid(np.array([quarter, 0.0, 0.0, -quarter])),
     )
 
 
@@ -150,7 +150,7 @@ def _camera(entry: dict[str, Any]) -> AriaCamera:
 
 
 def _cut_of(label: str, size: tuple[int, int]) -> tuple[float, float]:
-    """(scale, margin): a picture is the calibrated one without `margin` pixels all around, scaled."""
+    """(scale, margin): a picture is the calibrated one, less `margin` pixels all around, scaled."""
     full = CALIBRATED_SIZES.get(label)
     if full is None:
         raise ValueError(f"{label}: which picture size its calibration is for is not known")

@@ -149,8 +149,9 @@ class VrsFile(Closing):
 
     def _frames(self, record: Any, metadata: dict[str, Any]) -> Iterator[Frame]:
         pictures = self._pictures[record.stream_id]
-        for rgb in (_rgb(block) for block in record.image_blocks):
-            t_ns = int(metadata.get("capture_timestamp_ns", round(record.timestamp * 1e9)))
+        for rgb in map(_rgb, record.image_blocks):
+            t_ns = metadata.get("capture_timestamp_ns")
+            t_ns = round(record.timestamp * 1e9) if t_ns is None else int(t_ns)
             seq, pictures.count = pictures.count, pictures.count + 1
             width = rgb.shape[1] // len(pictures.cameras)
             for k, camera in enumerate(pictures.cameras):
@@ -162,9 +163,7 @@ class VrsFile(Closing):
         for block, spec in zip(record.audio_blocks, record.audio_specs, strict=True):
             samples = _int16(np.asarray(block), str(spec.sample_format), int(spec.channel_count))
             times = metadata.get("capture_timestamps_ns")
-            t_ns = int(times[0]) if times is not None and len(times) else None
-            if t_ns is None:
-                t_ns = round(record.timestamp * 1e9)
+            t_ns = int(times[0]) if times else round(record.timestamp * 1e9)
             yield AudioBlock(t_ns, f"vrs {record.stream_id}", int(spec.sample_rate), samples)
 
     def _lay_out(self) -> _Layout:
