@@ -8,6 +8,8 @@ air pressure, time domains) is listed in `VrsFile.streams` and left out.
 from __future__ import annotations
 
 import math
+import mmap
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +33,15 @@ from streams.rigid import Rigid
 
 UInt8 = npt.NDArray[np.uint8]
 
+FILE_HEADER, RECORD_SIZE = struct.Struct("<8sQIIqqq"), struct.Struct("<I")
+"""Magic, id, sizes of the file's and the records' headers, places of index, description and first
+record; and what every record begins with: its own size."""
 UPRIGHT = ("camera-rgb", "camera-slam-left", "camera-slam-right")
 """Sensors that lie on their side in the glasses: their pictures are turned clockwise."""
 EYES = ("camera-et-left", "camera-et-right")
 """One stream holds both eyes' pictures side by side."""
+NO_PICTURES = ("depth", "scalar")
+"""Pixel formats that measure something else than light."""
 FORWARD = "camera-rgb"
 """The camera that the world's axes are laid in, where there is one."""
 
@@ -73,7 +80,8 @@ class _Layout:
 
 
 class VrsFile(Closing):
-    """Frames and blocks of sound of all streams, in the order of the device's times.
+    """Frames and blocks of sound of all streams, in the order of the device's times. `damaged`
+    counts what could not be read, and a file that was cut off as one.
 
     `t_ns` is the device's time (Aria: nanoseconds since it started, of the middle of the exposure);
     `Frame.device_ns` holds the same. The world is rigid with the glasses: its origin is the colour
@@ -84,9 +92,10 @@ class VrsFile(Closing):
         """Raises SourceError when there is no such file or it cannot be read, ImportError without
         the extra `vrs`."""
         self.path = path
-        self.damaged = 0
         if not path.is_file():
             raise SourceError(f"{path}: there is no such file")
+        self.damaged = 0 if _is_whole(path) else 1
+        self._guess_why = "no calibration for it"
         pyvrs = _pyvrs()
         try:
             self._reader: Any = pyvrs.SyncVRSReader(str(path))
@@ -191,7 +200,11 @@ class VrsFile(Closing):
         text = self.tags.get("calib_json")
         if text is None:
             return {}
-        cameras = read_aria_cameras(text)
+        try:
+            cameras = read_aria_cameras(text)
+        except ValueError as error:
+            self._guess_why = str(error)
+            return {}
         return {key: each for each in cameras for key in (each.serial, each.label) if key}
 
     def _cameras_of(
@@ -204,11 +217,11 @@ class VrsFile(Closing):
         """The cameras of a stream of pictures, and what is to be said of them."""
         size, serial = self._first_picture(stream)
         if size is None:
-            return None, "its pictures have a format that is not read here"
+            return None, "its pictures are none for eyes (depth, scalars) or of an unknown format"
         aria = calibrated.get(serial)
         if aria is None:
             guessed = Camera.guessed(size, name=f"{name} {stream}")
-            return _Pictures([guessed], False), "its camera is guessed: no calibration for it"
+            return _Pictures([guessed], False), f"its camera is guessed: {self._guess_why}"
         labels = EYES if aria.label in EYES and size[0] >= 2 * size[1] else (aria.label,)
         each_size = (size[0] // len(labels), size[1])
         turned = aria.label in UPRIGHT
@@ -232,7 +245,16 @@ class VrsFile(Closing):
         for record in configurations:
             for block in record.metadata_blocks:
                 serial = str(block.get("sensor_serial", serial))
+        conversion = _pyvrs().ImageConversion
         wanted = self._reader.filtered_by_fields(stream_ids={stream}, record_types={"data"})
+        # As it lies in the file: a normalised depth map would pass for a picture.
+        self._reader.set_image_conversion(conversion.OFF)
+        kinds = [
+            str(spec.pixel_format).lower() for record in wanted[:1] for spec in record.image_specs
+        ]
+        self._reader.set_image_conversion(conversion.NORMALIZE)
+        if not kinds or any(word in kinds[0] for word in NO_PICTURES):
+            return None, serial
         for record in wanted:
             for block in record.image_blocks:
                 try:
@@ -241,6 +263,29 @@ class VrsFile(Closing):
                     return None, serial
                 return (width, height), serial
         return None, serial
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file's records, by their own sizes, end where the file ends (vrs/FileFormat.h).
+    The library reads what there is of a file that was cut off, and says nothing."""
+    with path.open("rb") as file:
+        if path.stat().st_size < FILE_HEADER.size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            fields = FILE_HEADER.unpack_from(data)
+            magic, _, at, header_size, _, description, first = fields
+            if magic != b"VisionRe" or header_size < RECORD_SIZE.size:
+                return False
+            if first:
+                at = first
+            elif description == at:
+                at += RECORD_SIZE.unpack_from(data, at)[0]
+            while at + header_size <= len(data):
+                (size,) = RECORD_SIZE.unpack_from(data, at)
+                if size < header_size:
+                    return False
+                at += size
+            return at == len(data)
 
 
 def _world_from_device(calibrated: dict[str, AriaCamera]) -> Rigid:

@@ -26,6 +26,7 @@ from streams.audio_block import AudioBlock
 from streams.frame import Frame
 from streams.projection import project, unproject
 from streams.rigid import Rigid
+from tests.vrs_recording import VrsRecording
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,118 @@ def test_calibrations_that_are_none_are_refused() -> None:
     for text in ("", "{}", '{"CameraCalibrations": [{}]}', "[1]"):
         with pytest.raises(ValueError, match="CameraCalibrations"):
             read_aria_cameras(text)
+
+
+def test_any_recording_comes_in_with_its_device_times(tmp_path: Path) -> None:
+    """A grey and a colour stream without calibration, seven microphones, and what is left out."""
+    pytest.importorskip("pyvrs", reason="needs pyvrs (extra vrs)")
+    from capture.vrs_file import VrsFile
+
+    made = VrsRecording({"capture_time_epoch": "1700000000"})
+    grey, colour, wide = (1201, 1), (214, 1), (1201, 2)
+    sound, deep, other = (231, 1), (231, 2), (5, 1)
+    made.add_pictures(grey, "grey", (64, 48), "grey8", "one")
+    made.add_pictures(colour, "colour", (48, 32), "rgb8", "two")
+    made.add_pictures(wide, "deep", (32, 24), "depth32f", "three")
+    made.add_sound(sound, "microphones", "int16le", 16_000)
+    made.add_sound(deep, "deep microphones", "int32le", 48_000)
+    made.add_other(other, "inertia")
+    rng, start_ns = np.random.default_rng(6), 10**12
+    pictures, heard, loud = [], [], []
+    for k in range(5):
+        t_ns = start_ns + k * 33_333_333
+        pictures.append(
+            (
+                rng.integers(0, 255, (48, 64)).astype(np.uint8),
+                rng.integers(0, 255, (32, 48, 3)).astype(np.uint8),
+            )
+        )
+        heard.append(rng.integers(-(2**15), 2**15, (160, 7)).astype(np.int16))
+        loud.append(rng.integers(-(2**31), 2**31, (480, 7)).astype(np.int32))
+        made.add(grey, t_ns, pictures[-1][0])
+        made.add(colour, t_ns + 1000, pictures[-1][1])
+        made.add(wide, t_ns + 1500, np.zeros((24, 32), np.float32))
+        made.add(sound, t_ns + 2000, heard[-1])
+        made.add(deep, t_ns + 3000, loud[-1])
+        made.add(other, t_ns + 4000)
+    path, out = tmp_path / "made.vrs", tmp_path / "made.mcap"
+    made.write(path)
+    with VrsFile(path) as file:
+        assert {s.name: s.becomes for s in file.streams} == {
+            "grey": "frames", "colour": "frames", "deep": "", "inertia": "",
+            "microphones": "audio", "deep microphones": "audio",
+        }  # fmt: skip
+        assert file.unix_s == 1_700_000_000
+        assert "guessed" in next(s.note for s in file.streams if s.name == "grey")
+    assert run(["import", str(path), "--out", str(out), "--lossless"]) == 0
+    with SessionReader(out) as session:
+        assert session.header.unix_ns == 1_700_000_000 * 10**9
+        assert session.header.t_ns == start_ns
+        frames = [r.record for r in session.read(("frames",)) if isinstance(r.record, Frame)]
+        audio = [r.record for r in session.read(("audio",)) if isinstance(r.record, AudioBlock)]
+    assert [f.t_ns - start_ns for f in frames[:4]] == [0, 1000, 33_333_333, 33_334_333]
+    for k, (one, two) in enumerate(pictures):
+        np.testing.assert_array_equal(frames[2 * k].rgb, np.repeat(one[:, :, None], 3, 2))
+        np.testing.assert_array_equal(frames[2 * k + 1].rgb, two)
+        assert frames[2 * k].device_ns == frames[2 * k].t_ns
+    assert [f.camera.name for f in frames[:2]] == ["grey 1201-1", "colour 214-1"]
+    np.testing.assert_array_equal(
+        np.concatenate([b.samples for b in audio if b.rate == 16_000]), np.concatenate(heard)
+    )
+    np.testing.assert_array_equal(
+        np.concatenate([b.samples for b in audio if b.rate == 48_000]),
+        (np.concatenate(loud) >> 16).astype(np.int16),
+    )
+    cut = tmp_path / "cut.vrs"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert run(["import", str(cut), "--out", str(tmp_path / "cut.mcap")]) == FAILED
+    with SessionReader(tmp_path / "cut.mcap") as session:
+        assert 3 <= len(list(session.read(("frames",)))) < 10
+
+
+def test_glasses_of_our_making_are_calibrated_upright_and_split(tmp_path: Path) -> None:
+    pytest.importorskip("pyvrs", reason="needs pyvrs (extra vrs)")
+    from capture.vrs_file import VrsFile
+
+    kb = [556.0, 557.0, 319.5, 239.5, 0.03, -0.03, 0.1, -0.2]
+    wild = [241.0, 319.0, 236.0, 0, 0, 0, 0, 0, 0, 0.3, 0.3, 0.3, 0, 0.3, 0]
+    near = fisheye624(np.random.default_rng(1), 241.0, (319.0, 236.0))
+    text = calibration(
+        camera_slam_left=("FisheyeRadTanThinPrism", near),
+        camera_slam_right=("FisheyeRadTanThinPrism", wild),
+        camera_et_left=(KANNALA_BRANDT, kb), camera_et_right=(KANNALA_BRANDT, kb),
+    )  # fmt: skip
+    made = VrsRecording({"calib_json": text})
+    left, right, eyes = (1201, 1), (1201, 2), (211, 1)
+    for stream, size, serial in (
+        (left, (640, 480), "camera_slam_left"), (right, (640, 480), "camera_slam_right"),
+        (eyes, (640, 240), "camera_et_left"),
+    ):  # fmt: skip
+        made.add_pictures(stream, serial, size, "grey8", serial)
+    picture = np.zeros((480, 640), np.uint8)
+    picture[:100, :50] = 200  # the top left corner goes to the top right
+    pair = np.zeros((240, 640), np.uint8)
+    pair[:, :320] = 90
+    made.add(left, 10**9, picture)
+    made.add(right, 10**9, picture)
+    made.add(eyes, 10**9, pair)
+    made.write(tmp_path / "made.vrs")
+    with VrsFile(tmp_path / "made.vrs") as file:
+        notes = " ".join(stream.note for stream in file.streams)
+        frames = {f.camera.name: f for f in file if isinstance(f, Frame)}
+        assert file.damaged == 0
+    assert "camera-slam-left: calibrated" in notes
+    assert "camera-slam-right: its camera is guessed" in notes
+    assert set(frames) == {
+        "camera-slam-left", "camera-slam-right", "camera-et-left", "camera-et-right",
+    }  # fmt: skip
+    upright = frames["camera-slam-left"]
+    assert upright.camera.size == (480, 640)
+    assert (upright.rgb[:50, -100:] == 200).all()
+    assert upright.rgb[:, :380].max() == 0
+    assert frames["camera-et-left"].rgb.min() == 90
+    assert frames["camera-et-right"].rgb.max() == 0
+    assert frames["camera-et-right"].camera.focal[0] == 278.0
 
 
 @pytest.fixture(scope="module")
