@@ -23,8 +23,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 
+from apps.batch import Batch, split_arguments
 from apps.bench import Bench
 from apps.demo import Demo
 from apps.doctor import Doctor
@@ -37,7 +39,7 @@ from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Bench | Demo | Doctor | Enroll | Export | Film | Preview | Test | Train
+Verb = Batch | Bench | Demo | Doctor | Enroll | Export | Film | Preview | Test | Train
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
@@ -48,6 +50,7 @@ VERBS: dict[str, type[Verb]] = {
     "export": Export,
     "bench": Bench,
     "film": Film,
+    "batch": Batch,
     "train": Train,
     "test": Test,
 }
@@ -72,7 +75,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit code."""
     try:
-        verb = _parse(list(arguments))
+        verb = parse_arguments(list(arguments))
         if isinstance(verb, int):
             return verb
         with _terminate_as_interrupt():
@@ -89,13 +92,22 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(one_line(error), FAILED)
 
 
-def _parse(arguments: list[str]) -> Verb | int:
+def parse_arguments(arguments: list[str]) -> Verb | int:
     """The verb with its options, or an exit code when there is nothing more to do."""
     if arguments[:1] == ["test"] and arguments[1:] not in (["-h"], ["--help"]):
         # Everything after it is pytest's.
         return Test(tuple(arguments[1:]))
     if not arguments:
         arguments = ["--help"]
+    if arguments[0] == "batch":
+        own, options = split_arguments(arguments[1:])
+        batch = _parsed(["batch", *own])
+        return replace(batch, options=options) if isinstance(batch, Batch) else batch
+    return _parsed(arguments)
+
+
+def _parsed(arguments: list[str]) -> Verb | int:
+    """The same, of one verb's own arguments."""
     import tyro
 
     said = io.StringIO()
