@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POLL_S = 1.0
 MOST_TRIES = 20
+NAMED = 5
+"""Failed files that the last line names."""
 FLAGS = ("--help", "-h", "--anew", "--no-anew")
 
 
@@ -93,7 +95,6 @@ class Batch:
         from apps.batch_report import (
             NOT_DONE,
             FileResult,
-            Progress,
             counts,
             table,
             write_report,
@@ -110,7 +111,7 @@ class Batch:
         whole = False
         try:
             if todo:
-                for result in self._through_ray(todo, Progress(todo)):
+                for result in self._through_ray(todo):
                     results[result.task.output] = result
             whole = True
         finally:
@@ -126,14 +127,15 @@ class Batch:
             raise FailedError(_failure(failed, len(last)))
         return 0
 
-    def _through_ray(self, todo: Sequence[BatchTask], progress: Progress) -> Iterator[FileResult]:
+    def _through_ray(self, todo: Sequence[BatchTask]) -> Iterator[FileResult]:
+        from apps.batch_report import Progress
         from apps.ray_cluster import TaskNeeds, open_cluster
 
         with open_cluster(self.address, TaskNeeds(self.cpus, self.gpus)) as cluster:
             slots = cluster.slots()
             at_once = min(self.at_once or slots, slots, len(todo))
             print(f"{len(todo)} to do, {at_once} at once", flush=True)
-            yield from self._results(cluster, todo, progress)
+            yield from self._results(cluster, todo, Progress(todo))
 
     def _results(
         self, cluster: RayCluster, todo: Sequence[BatchTask], progress: Progress
@@ -198,8 +200,10 @@ def _refused(task: BatchTask) -> int:
 
 
 def _failure(failed: Sequence[FileResult], count: int) -> str:
-    names = ", ".join(f"{result.task.name} ({result.reason})" for result in failed[:3])
-    more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+    names = ", ".join(result.task.name for result in failed[:NAMED])
+    if len(failed) == 1:
+        names += f" ({failed[0].reason})"
+    more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     rest = "; the others are done" if len(failed) < count else ""
     return f"batch: {len(failed)} of {count} files failed: {names}{more}{rest}"
 
@@ -225,4 +229,7 @@ def _locked(folder: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         shutil.rmtree(own / "work", ignore_errors=True)
-        yield
+        try:
+            yield
+        finally:
+            shutil.rmtree(own / "work", ignore_errors=True)

@@ -24,6 +24,7 @@ class VerbForm:
 
 
 VERB_FORMS: Mapping[str, VerbForm] = {
+    "record": VerbForm((OUT, "--source", f"video:{INPUT}"), ".mcap"),
     "preview": VerbForm(("--source", f"video:{INPUT}", "--out", OUT), ".mp4"),
 }
 

@@ -152,8 +152,8 @@ def table(results: Sequence[FileResult]) -> str:
             f"{result.seconds:.1f}",
             f"{result.cpu_seconds:.1f}",
             f"{result.peak_mb:.0f}",
-            f"{input_bytes(result.task) / 1e6:.1f}",
-            f"{sum(size for _, size in result.outputs) / 1e6:.1f}",
+            f"{input_bytes(result.task) / 1e6:.2f}",
+            f"{sum(size for _, size in result.outputs) / 1e6:.2f}",
             str(result.tries or "-"),
         )
         for result in shown

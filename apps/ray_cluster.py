@@ -14,8 +14,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,6 +134,7 @@ def open_cluster(
     """
     ray = _quiet_ray(address)
     needs = needs or TaskNeeds()
+    terminate = signal.getsignal(signal.SIGTERM)
     if ray.is_initialized():
         yield from _used(RayCluster(ray, needs))
         return
@@ -153,6 +156,8 @@ def open_cluster(
         except Exception as error:
             where = "on this machine" if address is None else f"at {address}"
             raise FailedError(f"Ray {where}: {one_line(error)[:400]}") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray has put a handler of its own.
         yield from _used(RayCluster(ray, needs))
 
 
