@@ -94,7 +94,7 @@ class Receipt:
 
 
 def files_named(arguments: Iterable[str], cwd: Path) -> tuple[Path, ...]:
-    """The files that options name: by path (relative to `cwd`), or an enrolled avatar by its name."""
+    """The files that options name, relative to `cwd`; enrolled avatars also by their names."""
     from avatar.signature import user_folder
 
     found: list[Path] = []
