@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -186,3 +187,8 @@ def bits(value: Any) -> Any:
     if isinstance(value, tuple):
         return [bits(item) for item in value]
     return type(value).__name__, repr(value)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of all bits of a record."""
+    return hashlib.sha256(repr(bits(value)).encode("utf-8")).hexdigest()
