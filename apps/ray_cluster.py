@@ -154,11 +154,21 @@ def open_cluster(
                     object_store_memory=STORE_BYTES, **quiet,
                 )  # fmt: skip
         except Exception as error:
-            where = "on this machine" if address is None else f"at {address}"
-            raise FailedError(f"Ray {where}: {one_line(error)[:400]}") from error
+            raise FailedError(_why_not(address, error)) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray has put a handler of its own.
         yield from _used(RayCluster(ray, needs))
+
+
+def _why_not(address: str | None, error: Exception) -> str:
+    """Ray's own errors have many lines, of which the first says what was tried."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    if address is None:
+        return f"Ray does not start on this machine: {first}"
+    return (
+        f"no Ray cluster to be used at {address}: {first} (one with tokens wants RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN; its Ray and Python have to be as here)"
+    )
 
 
 def _used(cluster: RayCluster) -> Iterator[RayCluster]:
