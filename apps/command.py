@@ -35,12 +35,28 @@ from apps.export import Export
 from apps.film import Film
 from apps.preview import Preview
 from apps.record import Record
+from apps.redact import Redact
+from apps.repair import Repair
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Batch | Bench | Demo | Doctor | Enroll | Export | Film | Preview | Record | Test | Train
+Verb = (
+    Batch
+    | Bench
+    | Demo
+    | Doctor
+    | Enroll
+    | Export
+    | Film
+    | Preview
+    | Record
+    | Redact
+    | Repair
+    | Test
+    | Train
+)
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
@@ -54,6 +70,8 @@ VERBS: dict[str, type[Verb]] = {
     "film": Film,
     "batch": Batch,
     "train": Train,
+    "repair": Repair,
+    "redact": Redact,
     "test": Test,
 }
 DESCRIPTION = (

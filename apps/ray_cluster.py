@@ -166,8 +166,8 @@ def _why_not(address: str | None, error: Exception) -> str:
     if address is None:
         return f"Ray does not start on this machine: {first}"
     return (
-        f"no Ray cluster to be used at {address}: {first} (one with tokens wants RAY_AUTH_MODE=token "
-        "and RAY_AUTH_TOKEN; its Ray and Python have to be as here)"
+        f"no Ray cluster to be used at {address}: {first} (one with tokens wants "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; its Ray and Python have to be as here)"
     )
 
 

@@ -21,7 +21,8 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from apps.sound_encoder import SoundEncoder, SoundFormat
+from apps.sound_encoder import SoundEncoder
+from apps.sound_line import SoundFormat
 from streams.audio_block import AudioBlock
 from streams.closing import Closing
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from apps.session_film import Shown, drawn_pictures, nominal_fps, recorded_pictures, write_film
-from apps.sound_encoder import SoundFormat
+from apps.sound_line import SoundFormat
 from apps.usage import FailedError
 from apps.video_writer import VideoWriter
 from avatar.codec import Avatar
