@@ -7,11 +7,13 @@ ValueError with words, never another exception, and memory stays within MOST_UNP
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import lz4.frame
@@ -19,9 +21,9 @@ import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, Schema
+from mcap.records import Channel, Chunk, Metadata, Schema
 
-from sessions.sealing import COMPRESSION, Seal
+from sessions.sealing import COMPRESSION, METADATA, Seal
 
 MAGIC = b"\x89MCAP0\r\n"
 PREFIX = struct.Struct("<BQ")
@@ -59,6 +61,21 @@ def read_record(file: BinaryIO, at: int, size: int) -> tuple[int, bytes]:
     if len(body) < length:
         raise ValueError(f"byte {at}: the file ends within a record")
     return opcode, body
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file says right behind its beginning that its chunks are sealed. False as well for
+    what is no session or cannot be read: whoever opens it then says so."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if file.read(len(MAGIC)) != MAGIC:
+                return False
+            _, header = read_record(file, len(MAGIC), size)
+            opcode, body = read_record(file, len(MAGIC) + PREFIX.size + len(header), size)
+            return opcode == Opcode.METADATA and parsed(Metadata, body).name == METADATA
+    except (OSError, ValueError):
+        return False
 
 
 def parsed(kind: type[Any], body: bytes) -> Any:
