@@ -13,7 +13,9 @@ import os
 
 # Before numpy is imported anywhere: the matrices here are small, and a pool of BLAS threads on
 # busy cores makes one product wait tens of milliseconds. MediaPipe and torch have their own pools.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Whatever the environment says: how a product is split changes its last bits, and a replay would
+# not give what was recorded.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Mesa's software renderer: the stages already keep the cores busy, and threads that wait for one
 # another cost more than they gain (a sixth of drawing's CPU time on two cores).
 os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
@@ -32,17 +34,19 @@ from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
 from apps.preview import Preview
+from apps.replay import Replay
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Bench | Demo | Doctor | Enroll | Export | Film | Preview | Test | Train
+Verb = Bench | Demo | Doctor | Enroll | Export | Film | Preview | Replay | Test | Train
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
+    "replay": Replay,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
