@@ -34,18 +34,36 @@ from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
 from apps.preview import Preview
+from apps.record import Record
+from apps.redact import Redact
+from apps.repair import Repair
 from apps.replay import Replay
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
-Verb = Bench | Demo | Doctor | Enroll | Export | Film | Preview | Replay | Test | Train
+Verb = (
+    Bench
+    | Demo
+    | Doctor
+    | Enroll
+    | Export
+    | Film
+    | Preview
+    | Record
+    | Redact
+    | Repair
+    | Replay
+    | Test
+    | Train
+)
 # One entry a verb; the class holds its options, its `run` returns the exit code. What a verb needs
 # (torch, MediaPipe, OpenGL) is imported inside `run`, so that --help answers at once.
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
+    "record": Record,
     "replay": Replay,
     "doctor": Doctor,
     "enroll": Enroll,
@@ -53,6 +71,8 @@ VERBS: dict[str, type[Verb]] = {
     "bench": Bench,
     "film": Film,
     "train": Train,
+    "repair": Repair,
+    "redact": Redact,
     "test": Test,
 }
 DESCRIPTION = (

@@ -26,6 +26,7 @@ from streams.image import Image
 from streams.mailbox import Mailbox, SeamClosedError
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
+from streams.shown_panels import ShownPanels
 from streams.tracked_state import TrackedState
 from streams.view import View
 
@@ -92,6 +93,8 @@ class Taps:
     state: Callable[[TrackedState], None] = lambda _state: None
     code: Callable[[AvatarCode], None] = lambda _code: None
     mesh: Callable[[MeshTexture], None] = lambda _mesh: None
+    view: Callable[[View], None] = lambda _view: None
+    panels: Callable[[ShownPanels], None] = lambda _shown: None
     image: Callable[[Image], None] = lambda _image: None
 
 
@@ -245,6 +248,7 @@ class Pipeline:
 
     def _decode(self, tracked: _Tracked) -> _Decoded:
         view = self.stages.view_of(tracked.frame)
+        self.taps.view(view)
         with self.meter.measure("encode"):
             code = self.stages.avatar.encode(tracked.state, tracked.frame)
         self.taps.code(code)
@@ -255,6 +259,7 @@ class Pipeline:
 
     def _draw(self, decoded: _Decoded) -> Drawn:
         panels = self.stages.panels_of(decoded.state)
+        self.taps.panels(ShownPanels(decoded.state.t_ns, panels))
         with self.meter.measure("render"):
             image = self.stages.draw(decoded.mesh, decoded.view, panels)
         if image is not None:

@@ -19,6 +19,9 @@ class Preview:
     """Which avatar is drawn."""
     out: Path | None = None
     """Write FILE.mp4, every frame of the source at its own time; needs no display."""
+    record: Path | None = None
+    """Also record a session, FILE.mcap: frames, state, code, panels, views (`visavis record` has
+    more choices)."""
     size: str | None = None
     """WIDTHxHEIGHT of the picture; by default the source's own, at most 1280 on a side."""
     seconds: float | None = None
@@ -76,6 +79,10 @@ class Preview:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":
             raise UsageError(f"--out {self.out}: expected a name that ends in .mp4")
+        if self.record is not None and self.record.suffix.lower() != ".mcap":
+            raise UsageError(f"--record {self.record}: expected a name that ends in .mcap")
+        if self.record is not None and self.debug_3d:
+            raise UsageError("--debug-3d shows a view of its own; leave --record away")
         if self.out is not None and self._writes_over_source(self.out):
             raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
 from apps.preview import Preview
 from apps.preview_stages import open_source_of, open_stages
+from apps.recording import recording_of
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
 
@@ -29,8 +30,9 @@ def write_preview(preview: Preview, out: Path, taps: Taps | None = None) -> str:
         first_ns = None
         try:
             with (
+                recording_of(preview, source) as recorded,
                 open_stages(preview, source) as stages,
-                Pipeline(stages, PipelineOptions(lossless=True), taps) as pipeline,
+                Pipeline(stages, PipelineOptions(lossless=True), taps or recorded) as pipeline,
             ):
                 for drawn in pipeline:
                     if drawn.image is None:

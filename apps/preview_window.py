@@ -9,6 +9,7 @@ from apps.pacing import PacedSource
 from apps.pipeline import Drawn, Pipeline
 from apps.preview import Preview
 from apps.preview_stages import open_source_of, open_stages, picture_size
+from apps.recording import recording_of
 from apps.usage import FailedError
 from capture.frame_source import FrameSource
 from render.gl_context import GlUnavailableError
@@ -44,8 +45,9 @@ def show_preview(preview: Preview, loop: bool = False) -> None:
         with (
             window,
             source,
+            recording_of(preview, source) as taps,
             open_stages(preview, source, window.renderer.render) as stages,
-            Pipeline(stages, meter=meter) as pipeline,
+            Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
             _show(window, pipeline, meter, preview.seconds)
         if source.damaged and not loop:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions
+from apps.recording import model_hashes, software
 from apps.replay_stages import Replay
-from apps.software import software
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
 from sessions.session_header import SessionHeader
@@ -42,22 +42,27 @@ def replay_header(replay: Replay) -> SessionHeader:
     and consent of the original."""
     session, options = replay.session, replay.options
     notes = {
-        **session.header.notes,
+        "live": "no",
+        "seams": "state,code",
         "replay of": session.path.name,
         "replay of sha256": _sha256(session.path),
         "replay from": replay.seam,
         "replay start_s": f"{options.start_s:g}",
     }
+    models = model_hashes(replay.avatar_id)
     if replay.seam == "frames":
         notes["replay tracker"] = options.tracker
+    else:  # What tracked then is what counts.
+        drawn = {name: value for name, value in models.items() if not name.startswith("models/")}
+        models = {**session.header.models, **drawn}
     return SessionHeader(
         t_ns=session.header.t_ns,
         unix_ns=session.header.unix_ns,
         software=software(),
         source=f"session:{session.path.name}",
-        avatar=replay.avatar.id,
+        avatar=replay.avatar_id,
         cameras=session.header.cameras or (replay.source.camera,),
-        models=session.header.models,
+        models=models,
         consent=session.header.consent,
         notes=notes,
     )

@@ -12,10 +12,10 @@ from typing import Any
 from apps.pipeline import Draw, Pipeline, PipelineOptions, Taps
 from apps.record_fields import Difference, Digest, first_difference
 from apps.recorded_stages import ReplayParts
+from apps.recording import software
 from apps.replay_pace import Pace
 from apps.replay_stages import Replay, ReplayOptions
 from apps.session_moments import Moment
-from apps.software import software
 from apps.usage import FailedError
 from sessions.reader import SessionReader
 from streams.avatar_code import AvatarCode

@@ -21,6 +21,9 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
+from apps.sound_encoder import SoundEncoder
+from apps.sound_line import SoundFormat
+from streams.audio_block import AudioBlock
 from streams.closing import Closing
 
 SOUND_CODECS = frozenset({"aac", "mp3", "opus", "flac", "alac"})
@@ -48,7 +51,8 @@ class VideoOptions:
 class VideoWriter(Closing):
     """One video of one size, written as pictures come, each with its own time.
 
-    `sound_from` is a file whose first sound stream is copied next to the pictures.
+    `sound_from` is a file whose first sound stream is copied next to the pictures; `sound` says
+    that sound will come through `write_sound`, which is encoded as AAC.
     """
 
     def __init__(
@@ -58,8 +62,11 @@ class VideoWriter(Closing):
         fps: float,
         options: VideoOptions | None = None,
         sound_from: Path | None = None,
+        sound: SoundFormat | None = None,
     ) -> None:
         options = options or VideoOptions()
+        if sound is not None and sound_from is not None:
+            raise ValueError("VideoWriter: expected sound or sound_from, got both")
         self.path = path
         self.frames = 0
         # 4:2:0 halves both axes; an odd last row or column is doubled.
@@ -97,6 +104,7 @@ class VideoWriter(Closing):
             context.color_trc = int(ColorTrc.BT709)
             context.color_range = int(ColorRange.MPEG)
             self._sound = _Sound.of(sound_from, self._container)
+            self._encoder = None if sound is None else SoundEncoder(self._container, sound)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._file.fail()
             self._file.close()
@@ -142,6 +150,19 @@ class VideoWriter(Closing):
             raise self._failure(error) from error
         self.frames += 1
 
+    def write_sound(self, block: AudioBlock) -> None:
+        """Add sound; its time counts as the pictures' do. Gaps become silence.
+
+        Raises ValueError for a writer without `sound` or another rate or number of channels,
+        WriteError when the file cannot take it.
+        """
+        if self._encoder is None or self._closed:
+            raise ValueError("VideoWriter.write_sound: expected an open file made with `sound`")
+        try:
+            self._encoder.write(block)
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
     def close(self) -> None:
         """Finish the file. Raises WriteError when its end cannot be written."""
         if self._closed:
@@ -152,6 +173,8 @@ class VideoWriter(Closing):
                 self._mux(self._stream.encode(None))
                 end = (self._last_pts or 0) + self._step
                 self._sound.copy_until(float(end * self._time_base), self._container)
+                if self._encoder is not None:
+                    self._encoder.finish()
             elif not self.frames:
                 self._file.fail()
             self._container.close()

@@ -7,7 +7,7 @@ of them alone (docs/export.md), while the template's are complete and clean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -57,6 +57,13 @@ class BlendShapeHead:
     """(2, 3) float32 metres: the balls' centres, left first."""
     balls: tuple[slice, slice]
     """Vertices of each ball, left first."""
+    torso_share: Float32
+    """(V,) float32: 0 follows the head, 1 stays with the torso."""
+    neck_pivot: Float32
+    """(3,) float32 metres: about which the head turns on the neck."""
+    gaze_map: Float32 | None = None
+    """(5, 4) float32: from the tracker's gaze to this person's balls (`mapped_gaze`); None where
+    they are one."""
 
     def textured(self, side: int) -> BlendShapeHead:
         """The same with a texture of `side` x `side` texels. Enlarging adds no detail."""
@@ -67,10 +74,7 @@ class BlendShapeHead:
         way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
         albedo = np.asarray(cv2.resize(calm.albedo, size, interpolation=way), np.uint8)
         resized = MeshTexture(calm.t_ns, calm.topology, calm.vertices, calm.normals, albedo)
-        return BlendShapeHead(
-            self.name, self.consent, resized,
-            self.shapes, self.shape_normals, self.eyes, self.balls,
-        )  # fmt: skip
+        return replace(self, calm=resized)
 
 
 def open_blend_shape_head(name: str) -> BlendShapeHead:
@@ -84,7 +88,7 @@ def open_blend_shape_head(name: str) -> BlendShapeHead:
         return _personal(read_avatar_file(path))
     head = HeadMesh.open(name.removeprefix("avatars/"))
     face = head.vertices[HeadPlacement(head).moving]
-    return _head(head.name, None, head, face, STRAIGHT, head.albedo, 1.0)
+    return _head(head.name, None, head, face, None, head.albedo, 1.0)
 
 
 def _personal(file: AvatarFile) -> BlendShapeHead:
@@ -97,10 +101,9 @@ def _personal(file: AvatarFile) -> BlendShapeHead:
     albedo[inside] = _driven(model, PARTED)[1][inside]
     moving = HeadPlacement(head).moving
     face = head.vertices[moving] + np.tensordot(geometry, model.moves, 1)
-    gaze = mapped_gaze(model.gaze_map, STRAIGHT)
     # Balls were laid into the person's head at its size against the template's.
     grown = head.eye_radius / template.eye_radius
-    return _head(file.name, file.consent, head, face, gaze, albedo, grown)
+    return _head(file.name, file.consent, head, face, model.gaze_map, albedo, grown)
 
 
 def _driven(model: PersonalModel, jaw_open: float) -> tuple[Float32, UInt8]:
@@ -126,12 +129,13 @@ def _head(
     consent: Consent | None,
     head: HeadMesh,
     face: Float32,
-    gaze: Float32,
+    gaze_map: Float32 | None,
     albedo: UInt8,
     grown: float,
 ) -> BlendShapeHead:
     placement = HeadPlacement(head)
     face = np.ascontiguousarray(face, np.float32)
+    gaze = STRAIGHT if gaze_map is None else mapped_gaze(gaze_map, STRAIGHT)
     vertices, normals = placement.place(face, gaze, Rigid.identity())
     lit = consent is None
     layout = MeshLayout(f"avatars/{name}", head.surface, lit)
@@ -153,4 +157,7 @@ def _head(
         shape_normals=shape_normals,
         eyes=head.eyes,
         balls=(head.eye_vertices(0), head.eye_vertices(1)),
+        torso_share=(1.0 - head.neck).astype(np.float32),
+        neck_pivot=head.neck_pivot,
+        gaze_map=gaze_map,
     )

@@ -8,12 +8,8 @@ frame is ours: y up, metres, the face looks along +z; its texture coordinates an
 from __future__ import annotations
 
 import io
-import json
-import struct
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -21,151 +17,41 @@ import numpy.typing as npt
 import PIL.Image
 
 from avatar.blend_shape_head import BlendShapeHead
+from avatar.gltf_animation import PersonNodes, animate, neck_attributes
+from avatar.gltf_document import GltfDocument
 from avatar.mesh_layout import BLENDED_PARTS
-from avatar.whole_file import write_whole
+from avatar.person_take import PersonTake
 from streams.face_shapes import FACE_SHAPES
 from streams.topology import PARTS, Topology
 
 Float32 = npt.NDArray[np.float32]
 
-GENERATOR = "Visavis"
-GLTF_FORMATS = (".glb", ".gltf")
-FLOAT, UNSIGNED_BYTE, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5121, 5123, 5125
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 CLAMP_TO_EDGE, LINEAR, LINEAR_MIPMAP_LINEAR = 33071, 9729, 9987
-GLB_MAGIC, JSON_CHUNK, BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 LEAST_MOVE, LEAST_TURN = 1e-6, 1e-3
 """Metres, and parts of a unit normal: what moves less is left out of a morph target."""
 OPAQUE = 250
 """Texels of a part that are all at least this opaque make an opaque material."""
 
 
-def write_gltf(head: BlendShapeHead, path: Path) -> None:
+def write_gltf(head: BlendShapeHead, path: Path, take: PersonTake | None = None) -> None:
     """`.glb`: one file. `.gltf`: JSON with a `.bin` and `.png` files of the same name beside.
+
+    With `take` head, eyes and hands move in the world's frame as they were recorded
+    (`avatar.gltf_animation`).
 
     Raises ValueError for another ending, OSError when a file cannot be made; a GLB that was there
     before stays whole then.
     """
-    ending = path.suffix.lower()
-    if ending not in GLTF_FORMATS:
-        raise ValueError(f"write_gltf: expected one of {', '.join(GLTF_FORMATS)}, got {path.name}")
-    out = _Document()
-    _write_head(out, head)
-    if ending == ".glb":
-        for name, picture in out.pictures.items():
-            view = out.view(picture)
-            out.json["images"].append({"name": name, "mimeType": "image/png", "bufferView": view})
-        out.json["buffers"] = [{"byteLength": len(out.binary)}]
-        write_whole(path, _glb(out))
-        return
-    for name, picture in out.pictures.items():
-        beside = path.with_name(f"{path.stem}-{name}.png")
-        out.json["images"].append({"name": name, "uri": quote(beside.name)})
-        write_whole(beside, picture)
-    beside = path.with_suffix(".bin")
-    out.json["buffers"] = [{"byteLength": len(out.binary), "uri": quote(beside.name)}]
-    write_whole(beside, bytes(out.binary))
-    write_whole(path, json.dumps(out.json, indent=1).encode())
+    out = GltfDocument()
+    nodes = _write_head(out, head, bends=take is not None)
+    if take is not None:
+        animate(out, head, nodes, take)
+    out.write(path)
 
 
-@dataclass(slots=True)
-class _Document:
-    """What is written so far."""
-
-    json: dict[str, Any] = field(
-        default_factory=lambda: {
-            "asset": {"version": "2.0", "generator": GENERATOR},
-            "scene": 0, "scenes": [], "nodes": [], "meshes": [], "materials": [],
-            "textures": [], "samplers": [], "images": [], "accessors": [], "bufferViews": [],
-        }
-    )  # fmt: skip
-    binary: bytearray = field(default_factory=bytearray)
-    pictures: dict[str, bytes] = field(default_factory=dict)
-
-    def add(self, kind: str, item: dict[str, Any]) -> int:
-        """Index of a new entry of `nodes`, `meshes`, ..."""
-        self.json[kind].append(item)
-        return len(self.json[kind]) - 1
-
-    def view(self, data: bytes, target: int | None = None) -> int:
-        """Index of a new bufferView of these bytes, four-byte aligned."""
-        self.binary.extend(b"\0" * (-len(self.binary) % 4))
-        view: dict[str, Any] = {
-            "buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data),
-        }  # fmt: skip
-        if target is not None:
-            view["target"] = target
-        self.binary.extend(data)
-        return self.add("bufferViews", view)
-
-    def vectors(self, values: Float32) -> int:
-        """Index of an accessor of a vertex attribute, (N, 2) or (N, 3)."""
-        return self.add(
-            "accessors",
-            {
-                "bufferView": self.view(values.tobytes(), ARRAY_BUFFER),
-                "componentType": FLOAT, "count": len(values), "type": f"VEC{values.shape[1]}",
-                "min": values.min(0).tolist(), "max": values.max(0).tolist(),
-            },
-        )  # fmt: skip
-
-    def indices(self, values: npt.NDArray[np.integer], count: int) -> int:
-        """Index of an accessor of triangles' corners among `count` vertices."""
-        kind, code = _index_kind(count)
-        data = values.astype(kind).tobytes()
-        return self.add(
-            "accessors",
-            {
-                "bufferView": self.view(data, ELEMENT_ARRAY_BUFFER),
-                "componentType": code, "count": values.size, "type": "SCALAR",
-            },
-        )  # fmt: skip
-
-    def moves(self, values: npt.NDArray[np.float32], least: float) -> list[int]:
-        """Indices of accessors of morph targets (S, N, 3), zeros where nothing moves. Sparse, and
-        all of them in two bufferViews."""
-        count = values.shape[1]
-        kind, code = _index_kind(count)
-        rows, changes, accessors, still = bytearray(), bytearray(), [], None
-        for target in values:
-            moved = np.flatnonzero((np.abs(target) > least).any(1))
-            if not len(moved):
-                if still is not None:
-                    accessors.append(still)
-                    continue
-                # One zero for all that stays: Assimp takes no accessor without any data.
-                still, moved, target = len(self.json["accessors"]), np.array([0]), 0.0 * target
-            some = np.ascontiguousarray(target[moved], np.float32)
-            whole = some if len(moved) == count else np.concatenate([some, np.zeros((1, 3))])
-            accessors.append(
-                self.add(
-                    "accessors",
-                    {
-                        "componentType": FLOAT, "count": count, "type": "VEC3",
-                        "min": whole.min(0).tolist(), "max": whole.max(0).tolist(),
-                        "sparse": {
-                            "count": len(moved),
-                            "indices": {"byteOffset": len(rows), "componentType": code},
-                            "values": {"byteOffset": len(changes)},
-                        },
-                    },
-                )
-            )  # fmt: skip
-            rows.extend(moved.astype(kind).tobytes())
-            changes.extend(some.tobytes())
-        where, what = self.view(bytes(rows)), self.view(bytes(changes))
-        for index in set(accessors):
-            sparse = self.json["accessors"][index]["sparse"]
-            sparse["indices"]["bufferView"], sparse["values"]["bufferView"] = where, what
-        return accessors
-
-
-def _index_kind(count: int) -> tuple[type[np.unsignedinteger], int]:
-    # The largest number of a type restarts a strip and is no index.
-    return (np.uint16, UNSIGNED_SHORT) if count < 0xFFFF else (np.uint32, UNSIGNED_INT)
-
-
-def _write_head(out: _Document, head: BlendShapeHead) -> None:
+def _write_head(out: GltfDocument, head: BlendShapeHead, bends: bool) -> PersonNodes:
+    """The scene with a calm head. What `bends` with the neck is made ready for it, and stands
+    beside the head's node, because a skin's joints alone say where its mesh is."""
     topology = head.calm.topology
     out.json["asset"]["extras"] = _origin(head)
     materials = _materials(out, head)
@@ -178,15 +64,16 @@ def _write_head(out: _Document, head: BlendShapeHead) -> None:
         faces = topology.faces[part_of_face == part]
         (moving if moves_at_all[faces].any() else still).append((int(part), faces))
     moving.sort(key=lambda item: item[0] in BLENDED_PARTS)
-    children = []
+    bodies, eyes = [], []
     primitives = [
-        _primitive(out, head, faces, materials[part], morphs=True) for part, faces in moving
+        _primitive(out, head, faces, materials[part], morphs=True, bends=bends)
+        for part, faces in moving
     ]
     mesh: dict[str, Any] = {"name": "face", "primitives": primitives}
     if moving:
         mesh["weights"] = [0.0] * len(FACE_SHAPES)
         mesh["extras"] = {"targetNames": list(FACE_SHAPES)}
-        children.append(out.add("nodes", {"name": "face", "mesh": out.add("meshes", mesh)}))
+        bodies.append(out.add("nodes", {"name": "face", "mesh": out.add("meshes", mesh)}))
     corners = topology.faces[:, 0]
     for eye, name in enumerate(("eye-left", "eye-right")):
         ball = head.balls[eye]
@@ -196,24 +83,29 @@ def _write_head(out: _Document, head: BlendShapeHead) -> None:
         )
         index = out.add("meshes", {"name": name, "primitives": [primitive]})
         place = head.eyes[eye].astype(float).tolist()
-        children.append(out.add("nodes", {"name": name, "mesh": index, "translation": place}))
+        eyes.append(out.add("nodes", {"name": name, "mesh": index, "translation": place}))
     for part, faces in still:
-        primitive = _primitive(out, head, faces, materials[part])
+        primitive = _primitive(out, head, faces, materials[part], bends=bends)
         index = out.add("meshes", {"name": PARTS[part], "primitives": [primitive]})
-        children.append(out.add("nodes", {"name": PARTS[part], "mesh": index}))
+        bodies.append(out.add("nodes", {"name": PARTS[part], "mesh": index}))
+    face = bodies[0] if moving else None
+    children = eyes if bends else sorted([*bodies, *eyes])
     root = out.add("nodes", {"name": head.name, "children": children})
-    out.add("scenes", {"name": head.name, "nodes": [root]})
+    out.add("scenes", {"name": head.name, "nodes": [root, *bodies] if bends else [root]})
+    return PersonNodes(root, face, (eyes[0], eyes[1]), tuple(bodies), materials)
 
 
 def _primitive(
-    out: _Document,
+    out: GltfDocument,
     head: BlendShapeHead,
     faces: npt.NDArray[np.int32],
     material: int,
     morphs: bool = False,
+    bends: bool = False,
     origin: Float32 | None = None,
 ) -> dict[str, Any]:
-    """The vertices of some faces, relative to `origin` (3,) metres, with or without targets."""
+    """The vertices of some faces, relative to `origin` (3,) metres, with or without targets and
+    shares of the neck's joints."""
     used, corners = np.unique(faces, return_inverse=True)
     vertices = head.calm.vertices[used]
     if origin is not None:
@@ -227,6 +119,8 @@ def _primitive(
         "indices": out.indices(corners.ravel(), len(used)),
         "material": material,
     }
+    if bends:
+        primitive["attributes"] |= neck_attributes(out, head.torso_share[used])
     if morphs:
         places = out.moves(head.shapes[:, used], LEAST_MOVE)
         normals = out.moves(head.shape_normals[:, used], LEAST_TURN)
@@ -237,7 +131,7 @@ def _primitive(
     return primitive
 
 
-def _materials(out: _Document, head: BlendShapeHead) -> dict[int, int]:
+def _materials(out: GltfDocument, head: BlendShapeHead) -> dict[int, int]:
     """Part -> material; and the pictures that they show."""
     calm, topology = head.calm, head.calm.topology
     side = calm.albedo.shape[1], calm.albedo.shape[0]
@@ -321,18 +215,3 @@ def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _glb(out: _Document) -> bytes:
-    """Header, JSON chunk, binary chunk (glTF 2.0, section 4.4)."""
-    text = json.dumps(out.json, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    binary = bytes(out.binary) + b"\0" * (-len(out.binary) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    return b"".join(
-        (
-            struct.pack("<III", GLB_MAGIC, 2, total),
-            struct.pack("<II", len(text), JSON_CHUNK), text,
-            struct.pack("<II", len(binary), BINARY_CHUNK), binary,
-        )
-    )  # fmt: skip

@@ -89,12 +89,15 @@ class HandRigOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Side:
+class RestHand:
     """The rest hand of one side, wrist frame."""
 
     faces: npt.NDArray[np.int32]
+    """(F, 3)."""
     vertices: Array
+    """(V, 3) metres."""
     normals: Array
+    """(V, 3) unit vectors."""
     rotations: Array
     """(28, 3, 3) wrist_from_bone."""
     origins: Array
@@ -177,6 +180,11 @@ class HandRig:
         require_choice("HandRig.rest_joints side", side, SIDES)
         return self._sides[side].joints.astype(np.float32)
 
+    def rest(self, side: str) -> RestHand:
+        """The hand at rest, wrist frame. Raises ValueError for another side."""
+        require_choice("HandRig.rest side", side, SIDES)
+        return self._sides[side]
+
     def pose(
         self, hand: HandPose, elbow_hint: npt.ArrayLike | None = None
     ) -> tuple[Float32, Float32]:
@@ -216,7 +224,7 @@ class HandRig:
         joints, _ = self._fit(self._sides[hand.side], hand)
         return joints.astype(np.float32)
 
-    def _fit(self, side: _Side, hand: HandPose) -> tuple[Array, float]:
+    def _fit(self, side: RestHand, hand: HandPose) -> tuple[Array, float]:
         tracked = hand.joints.astype(np.float64)
         spans = tracked[SPAN_ENDS] - tracked[SPAN_STARTS]
         scale = float(np.median(np.sqrt((spans * spans).sum(1)) / side.spans))
@@ -255,7 +263,7 @@ class HandRig:
         # tanh: small bends stay as they are, and large ones end at the ellipse of the limits.
         return Rigid.from_rotvec(turn * (np.tanh(excess) / max(excess, 1e-9))).rotation()
 
-    def _skin(self, side: _Side, posed: PosedBones) -> tuple[Float32, Float32]:
+    def _skin(self, side: RestHand, posed: PosedBones) -> tuple[Float32, Float32]:
         bone_from_rest = side.rotations.transpose(0, 2, 1)
         turn = posed.rotations @ bone_from_rest
         linear = (posed.rotations * posed.sizes[:, None]) @ bone_from_rest
@@ -295,7 +303,7 @@ def _side(
     normals: Array,
     rest: Array,
     weights: Float32,
-) -> _Side:
+) -> RestHand:
     rotations, origins = rest[:, :3, :3].copy(), rest[:, :3, 3].copy()
     if name == "right":
         vertices, normals, origins = vertices * MIRROR, normals * MIRROR, origins * MIRROR
@@ -304,7 +312,7 @@ def _side(
     joints = origins[OPENXR_FROM_MEDIAPIPE]
     points = np.concatenate([vertices, np.ones((len(vertices), 1))], axis=1)
     fingers = joints[FINGER_JOINTS]
-    return _Side(
+    return RestHand(
         faces=faces,
         vertices=vertices,
         normals=normals,

@@ -16,6 +16,8 @@ import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import (
+    Attachment,
+    AttachmentIndex,
     Channel,
     Chunk,
     ChunkIndex,
@@ -32,14 +34,16 @@ from mcap.records import (
     SummaryOffset,
 )
 
+from sessions.record_scan import MAGIC, Index
 from sessions.sealing import COMPRESSION, METADATA, Seal
 from sessions.session_error import SessionError
 from streams.closing import Closing
 
-MAGIC = b"\x89MCAP0\r\n"
 CHUNK_BYTES = 4 << 20
 """A chunk ends when it holds so much, however young it is."""
 ZSTD_LEVEL = 1
+SEAL_AGAIN = 16
+"""Chunks after which a seal's parameters are repeated: without them nobody could open the rest."""
 
 
 class ChunkFile(Closing):
@@ -61,13 +65,14 @@ class ChunkFile(Closing):
         self._counts: Counter[int] = Counter()
         self._chunks: list[ChunkIndex] = []
         self._metadata: list[MetadataIndex] = []
+        self._attachments: list[AttachmentIndex] = []
         self._first_ns: int | None = None
         self._last_ns = 0
         self._begin()
         self._seal: Seal | None = None
-        seal_metadata: dict[str, str] = {}
+        self._seal_metadata: dict[str, str] = {}
         if secret is not None:
-            self._seal, seal_metadata = Seal.made(secret)
+            self._seal, self._seal_metadata = Seal.made(secret)
         self._file = _created(path)
         try:
             opening = RecordBuilder()
@@ -75,7 +80,7 @@ class ChunkFile(Closing):
             Header(profile="", library=library).write(opening)
             self._put(opening.end())
             if self._seal is not None:
-                self.add_metadata(METADATA, seal_metadata)
+                self.add_metadata(METADATA, self._seal_metadata)
         except SessionError:
             self._closed = True
             os.close(self._file)
@@ -116,8 +121,8 @@ class ChunkFile(Closing):
     def add(self, channel: int, sequence: int, log_ns: int, publish_ns: int, data: bytes) -> None:
         """One message, in memory until its chunk ends."""
         if channel not in self._index:
-            schema = self._schemas[self._channels[channel].schema_id]
-            if schema.id not in self._used_schemas:
+            schema = self._schemas.get(self._channels[channel].schema_id)
+            if schema is not None and schema.id not in self._used_schemas:
                 schema.write(self._records)
                 self._used_schemas.add(schema.id)
             self._channels[channel].write(self._records)
@@ -156,12 +161,11 @@ class ChunkFile(Closing):
             uncompressed_size=len(data),
         ).write(builder)
         length = builder.count
-        offsets: dict[int, int] = {}
         at = self.saved
-        for channel, entries in index.items():
-            offsets[channel] = at + builder.count
-            MessageIndex(channel_id=channel, records=sorted(entries)).write(builder)
-        whole = builder.end()
+        indexes, offsets = _indexes(
+            {channel: sorted(entries) for channel, entries in index.items()}, at + length
+        )
+        whole = builder.end() + indexes
         self._put(whole)
         self._chunks.append(
             ChunkIndex(
@@ -177,18 +181,18 @@ class ChunkFile(Closing):
             )
         )
         self._counted({channel: len(entries) for channel, entries in index.items()}, times)
+        if self._seal is not None and len(self._chunks) % SEAL_AGAIN == 1:
+            self.add_metadata(METADATA, self._seal_metadata)
 
-    def copy_chunk(
-        self, record: bytes, chunk: Chunk, indexes: list[MessageIndex], indexes_raw: bytes
-    ) -> None:
-        """Take over a chunk of another file as it is: `record` and `indexes_raw` are its bytes."""
+    def copy_chunk(self, record: bytes, chunk: Chunk, index: Index) -> None:
+        """Take over a chunk of another file: `record` are its bytes, `index` its messages.
+
+        Its channels are taken over by `take_channels` (not those of sealed chunks).
+        """
+        self.flush()
         at = self.saved
-        offsets: dict[int, int] = {}
-        inside = at + len(record)
-        for index in indexes:
-            offsets[index.channel_id] = inside
-            inside += 9 + 2 + 4 + 16 * len(index.records)
-        self._put(record + indexes_raw)
+        indexes, offsets = _indexes(index, at + len(record))
+        self._put(record + indexes)
         self._chunks.append(
             ChunkIndex(
                 chunk_length=len(record),
@@ -196,19 +200,41 @@ class ChunkFile(Closing):
                 compression=chunk.compression,
                 compressed_size=len(chunk.data),
                 message_end_time=chunk.message_end_time,
-                message_index_length=len(indexes_raw),
+                message_index_length=len(indexes),
                 message_index_offsets=offsets,
                 message_start_time=chunk.message_start_time,
                 uncompressed_size=chunk.uncompressed_size,
             )
         )
-        self._counted(
-            {index.channel_id: len(index.records) for index in indexes},
-            [chunk.message_start_time, chunk.message_end_time],
-        )
+        if index:
+            self._counted(
+                {channel: len(entries) for channel, entries in index.items()},
+                [chunk.message_start_time, chunk.message_end_time],
+            )
+
+    def copy_record(self, record: McapRecord) -> None:
+        """A record outside of chunks, at once: a schema, a channel, an attachment."""
+        self.flush()
+        builder = RecordBuilder()
+        record.write(builder)
+        data = builder.end()
+        at = self.saved
+        self._put(data)
+        if isinstance(record, Attachment):
+            self._attachments.append(
+                AttachmentIndex(
+                    offset=at,
+                    length=len(data),
+                    log_time=record.log_time,
+                    create_time=record.create_time,
+                    data_size=len(record.data),
+                    name=record.name,
+                    media_type=record.media_type,
+                )
+            )
 
     def take_channels(self, schemas: dict[int, Schema], channels: dict[int, Channel]) -> None:
-        """The schemas and channels of copied chunks, under the numbers that they have there."""
+        """Schemas and channels of another file, under the numbers that they have there."""
         self._schemas.update(schemas)
         self._channels.update(channels)
 
@@ -245,7 +271,7 @@ class ChunkFile(Closing):
 
     def _begin(self) -> None:
         self._records = RecordBuilder()
-        self._index: dict[int, list[tuple[int, int]]] = {}
+        self._index: Index = {}
         self._used_schemas: set[int] = set()
 
     def _packed(self, data: bytes) -> tuple[bytes, str, int]:
@@ -267,11 +293,13 @@ class ChunkFile(Closing):
 
         A sealed file's names of channels are sealed with its chunks, and nowhere else.
         """
+        named = () if self._names_are_sealed() else tuple(self._schemas.values())
+        channels = () if self._names_are_sealed() else tuple(self._channels.values())
         builder = RecordBuilder()
         DataEnd(data_section_crc=0).write(builder)
         start = self.saved + builder.count
         statistics = Statistics(
-            attachment_count=0,
+            attachment_count=len(self._attachments),
             channel_count=len(self._counts),
             channel_message_counts=dict(sorted(self._counts.items())),
             chunk_count=len(self._chunks),
@@ -279,16 +307,15 @@ class ChunkFile(Closing):
             metadata_count=len(self._metadata),
             message_start_time=self._first_ns or 0,
             message_end_time=self._last_ns,
-            schema_count=0 if self._seal else len(self._schemas),
+            schema_count=len(named),
         )
-        named = () if self._names_are_sealed() else tuple(self._schemas.values())
-        channels = () if self._names_are_sealed() else tuple(self._channels.values())
         groups: tuple[tuple[Opcode, tuple[McapRecord, ...]], ...] = (
             (Opcode.SCHEMA, named),
             (Opcode.CHANNEL, channels),
             (Opcode.STATISTICS, (statistics,)),
             (Opcode.CHUNK_INDEX, tuple(self._chunks)),
             (Opcode.METADATA_INDEX, tuple(self._metadata)),
+            (Opcode.ATTACHMENT_INDEX, tuple(self._attachments)),
         )
         offsets: list[SummaryOffset] = []
         for opcode, records in groups:
@@ -339,6 +366,16 @@ class ChunkFile(Closing):
             f"{self.path}: writing stopped ({error.strerror}); it holds {self.messages} records "
             f"up to here. Make room, and `visavis repair {self.path}` if it does not open"
         )
+
+
+def _indexes(index: Index, at: int) -> tuple[bytes, dict[int, int]]:
+    """The records of a chunk's index, which begin at byte `at`, and where each one begins."""
+    builder = RecordBuilder()
+    offsets: dict[int, int] = {}
+    for channel, entries in index.items():
+        offsets[channel] = at + builder.count
+        MessageIndex(channel_id=channel, records=entries).write(builder)
+    return builder.end(), offsets
 
 
 def _created(path: Path) -> int:

@@ -111,8 +111,16 @@ def schema_bytes(name: str) -> bytes:
     files = descriptor_pb2.FileDescriptorSet()
     if name.startswith("foxglove."):
         timestamp_pb2.DESCRIPTOR.CopyToProto(files.file.add())
-    files.file.append(_file(name.rpartition(".")[0], False))
+    package, _, message = name.rpartition(".")
+    files.file.append(_file(package, False, _needed(package, message)))
     return files.SerializeToString(deterministic=True)
+
+
+def _needed(package: str, message: str) -> set[str]:
+    """The message and all that are part of it."""
+    kinds = {field[1].rstrip("*") for field in _MESSAGES[package][message]}
+    parts = kinds & set(_MESSAGES[package])
+    return {message}.union(*(_needed(package, part) for part in parts))
 
 
 @cache
@@ -130,13 +138,17 @@ def _classes(arrays_as_bytes: bool) -> dict[str, Any]:
     }
 
 
-def _file(package: str, arrays_as_bytes: bool) -> descriptor_pb2.FileDescriptorProto:
+def _file(
+    package: str, arrays_as_bytes: bool, names: set[str] | None = None
+) -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package.replace('.', '/')}.proto", package=package, syntax="proto3"
     )
     if package == "foxglove":
         file.dependency.append(timestamp_pb2.DESCRIPTOR.name)
     for name, fields in _MESSAGES[package].items():
+        if names is not None and name not in names:
+            continue
         message = file.message_type.add(name=name)
         for k, field in enumerate(fields):
             number = field[2] if len(field) > 2 else k + 1

@@ -33,6 +33,9 @@ MOST_RECORD = 256 << 20
 MOST_UNPACKED = 256 << 20
 """Bytes of a chunk's records."""
 MOST_CHANNELS = 4096
+MOST_MESSAGES = 1 << 18
+"""Of a chunk: the smallest ones have 31 bytes, so that a chunk as `ChunkFile` makes them has at
+most half of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +141,13 @@ def unpacked(chunk: Chunk, seal: Seal | None) -> bytes:
 
 def messages_of(data: bytes, channels: set[int] | None = None) -> Iterator[RawMessage]:
     """The messages of unpacked records, of these channels or of all, in their order."""
-    for opcode, at, end in _records(data):
+    count = 0
+    for opcode, at, end in records_of(data):
         if opcode != Opcode.MESSAGE:
             continue
+        count += 1
+        if count > MOST_MESSAGES:
+            raise ValueError(f"chunk: has more than {MOST_MESSAGES} messages")
         if end - at < MESSAGE.size:
             raise ValueError(f"message: expected at least {MESSAGE.size} bytes, got {end - at}")
         channel, sequence, log_ns, publish_ns = MESSAGE.unpack_from(data, at)
@@ -148,11 +155,31 @@ def messages_of(data: bytes, channels: set[int] | None = None) -> Iterator[RawMe
             yield RawMessage(channel, sequence, log_ns, publish_ns, data[at + MESSAGE.size : end])
 
 
+Index = dict[int, list[tuple[int, int]]]
+"""Of a chunk: channel to the time and the place in its unpacked records of every message."""
+
+
+def index_of(data: bytes) -> Index:
+    """The index of a chunk's unpacked records, by time as MCAP asks for it."""
+    index: Index = {}
+    count = 0
+    for opcode, at, end in records_of(data):
+        if opcode == Opcode.MESSAGE:
+            count += 1
+            if end - at < MESSAGE.size or count > MOST_MESSAGES:
+                raise ValueError(f"chunk: its message {count} is damaged or one too many")
+            channel, _, log_ns, _ = MESSAGE.unpack_from(data, at)
+            index.setdefault(channel, []).append((log_ns, at - PREFIX.size))
+    for entries in index.values():
+        entries.sort()
+    return index
+
+
 def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
     """The schemas and channels that unpacked records define."""
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
-    for opcode, at, end in _records(data):
+    for opcode, at, end in records_of(data):
         if opcode == Opcode.SCHEMA:
             schema = parsed(Schema, data[at:end])
             schemas[schema.id] = schema
@@ -164,8 +191,8 @@ def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
     return schemas, channels
 
 
-def _records(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Opcode, start and end of every record's body."""
+def records_of(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Opcode, start and end of the body of every one of a chunk's unpacked records."""
     at = 0
     while at < len(data):
         if len(data) - at < PREFIX.size:

@@ -115,6 +115,11 @@ class Seal:
         return struct.unpack("<Q", order)[0], bytes(opened)
 
 
+def number_of(data: bytes) -> int:
+    """The number that a sealed chunk says it has, which its seal proves; 0 for too few bytes."""
+    return struct.unpack_from("<Q", data)[0] if len(data) >= OVERHEAD else 0
+
+
 def _key_of(secret: bytes, salt: bytes, ops: int, memory: int) -> bytes:
     return _nacl().pwhash.argon2id.kdf(32, secret, salt, opslimit=ops, memlimit=memory)
 

@@ -103,6 +103,7 @@ class SessionWriter(Closing):
         self._queued_bytes = 0
         self._lost: Counter[str] = Counter()
         self._saved: Counter[str] = Counter()
+        self._frame_ns: dict[str, int] = {}
         self._failure: BaseException | None = None
         self._closing = self._closed = False
         try:
@@ -117,6 +118,7 @@ class SessionWriter(Closing):
     def write(self, *records: Record) -> None:
         """Record these, whatever their order in time; from any thread, without waiting (live).
 
+        Frames of one camera come with rising times, as their pictures build on one another.
         Raises ValueError for what no session can hold, SessionError when the file can no more be
         written: then nothing after `saved` is recorded.
         """
@@ -127,6 +129,8 @@ class SessionWriter(Closing):
                     f"session: expected times from 0 on, got {type(record).__name__} at "
                     f"{record.t_ns} ns; add an offset to all times of this source"
                 )
+            if isinstance(record, Frame):
+                self._require_later(record)
             self._enqueue(record, seam, source, _bytes_of(record))
 
     @property
@@ -191,6 +195,16 @@ class SessionWriter(Closing):
             self._queue.append((record, seam, source, written_ns, size))
             self._queued_bytes += size
             self._changed.notify_all()
+
+    def _require_later(self, frame: Frame) -> None:
+        with self._changed:
+            last_ns = self._frame_ns.get(frame.camera.name, -1)
+            if frame.t_ns <= last_ns:
+                raise ValueError(
+                    f"session: expected rising times of camera {frame.camera.name!r}, got "
+                    f"{frame.t_ns} ns after {last_ns} ns; two cameras of one name?"
+                )
+            self._frame_ns[frame.camera.name] = frame.t_ns
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -175,6 +175,24 @@ class HandParts:
         joints[:, FINGER_JOINTS[:, 1:]] = (bases[:, None] + steps).reshape(-1, 5, 3, 3)
         return joints
 
+    def rotations(self) -> Array:
+        """(H, 5, 3, 3, 3) float64 wrist_from_bone of each finger's bones from base to tip: -z along
+        the bone, +y out of the back of the finger, x the hinge that it bends about."""
+        bases, angles = self.bases.reshape(-1, 3), self.angles.reshape(-1, 4)
+        sign = _spread_sign(*self.sides)
+        right, up, forward = _base_frames(bases, *self.sides)
+        right, up, forward = _spread_and_flex(right, up, forward, angles[:, 0] * sign, angles[:, 1])
+        bones = [np.stack([right, up, -forward], axis=-1)]
+        aside = self.sideways.reshape(-1, 2) * sign[:, None]
+        for bone, turned in enumerate(np.cumsum(angles[:, 2:], axis=1).T):
+            # Bent about the hinge, then led out of the plane: the other way round than the base.
+            ct, st = np.cos(turned)[:, None], np.sin(turned)[:, None]
+            ahead, above = ct * forward - st * up, st * forward + ct * up
+            ca, sa = np.cos(aside[:, bone, None]), np.sin(aside[:, bone, None])
+            out, hinge = sa * right + ca * ahead, ca * right - sa * ahead
+            bones.append(np.stack([hinge, above, -out], axis=-1))
+        return np.stack(bones, axis=1).reshape(-1, 5, 3, 3, 3)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenXRHand:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apps.preview import Preview
 from apps.preview_stages import open_source_of, open_stages
-from apps.software import software
+from apps.recording import software
 from sessions.picture_track import PictureOptions
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter

@@ -308,7 +308,8 @@ def test_a_replay_as_a_session_has_the_same_bytes_however_it_is_run(session, tmp
         assert header.notes["replay of"] == session.name
         assert len(header.notes["replay of sha256"]) == 64
         assert (header.t_ns, header.consent) == (opened.header.t_ns, opened.header.consent)
-        assert header.models == opened.header.models
+        assert "models/face_landmarker" in header.models or seam != "frames"
+        assert "avatars/codec" in header.models
         assert written.seams == ("state", "code")
         for mine, theirs in zip(written.read(("code",)), opened.read(("code",)), strict=True):
             assert mine.t_ns == mine.written_ns == theirs.t_ns
