@@ -25,8 +25,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 
+from apps.batch import Batch, split_arguments
 from apps.bench import Bench
 from apps.demo import Demo
 from apps.doctor import Doctor
@@ -44,7 +46,8 @@ from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 Verb = (
-    Bench
+    Batch
+    | Bench
     | Demo
     | Doctor
     | Enroll
@@ -70,6 +73,7 @@ VERBS: dict[str, type[Verb]] = {
     "export": Export,
     "bench": Bench,
     "film": Film,
+    "batch": Batch,
     "train": Train,
     "repair": Repair,
     "redact": Redact,
@@ -96,7 +100,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit code."""
     try:
-        verb = _parse(list(arguments))
+        verb = parse_arguments(list(arguments))
         if isinstance(verb, int):
             return verb
         with _terminate_as_interrupt():
@@ -113,13 +117,22 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(one_line(error), FAILED)
 
 
-def _parse(arguments: list[str]) -> Verb | int:
+def parse_arguments(arguments: list[str]) -> Verb | int:
     """The verb with its options, or an exit code when there is nothing more to do."""
     if arguments[:1] == ["test"] and arguments[1:] not in (["-h"], ["--help"]):
         # Everything after it is pytest's.
         return Test(tuple(arguments[1:]))
     if not arguments:
         arguments = ["--help"]
+    if arguments[0] == "batch":
+        own, options = split_arguments(arguments[1:])
+        batch = _parsed(["batch", *own])
+        return replace(batch, options=options) if isinstance(batch, Batch) else batch
+    return _parsed(arguments)
+
+
+def _parsed(arguments: list[str]) -> Verb | int:
+    """The same, of one verb's own arguments."""
     import tyro
 
     said = io.StringIO()
