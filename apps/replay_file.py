@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 from apps.pipeline import Drawn, Pipeline, PipelineOptions
 from apps.recording import model_hashes, software
 from apps.replay_stages import Replay
+from apps.undrawn import UndrawnAvatar, draw_nothing
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
-from streams.mesh_texture import MeshTexture
 
 NEVER_S = 1e9
 """A replay's chunks end by their size alone: when they end must not depend on a clock."""
@@ -75,7 +76,9 @@ def _write_session(
     session_options = SessionOptions(flush_s=NEVER_S, wait_s=WAIT_S, stamped=False)
     with SessionWriter(out, replay_header(replay), session_options, secret) as writer:
         try:
-            with Pipeline(replay.stages(_draw_nothing), options) as pipeline:
+            stages = replay.stages(draw_nothing)
+            stages = dataclasses.replace(stages, avatar=UndrawnAvatar(stages.avatar))
+            with Pipeline(stages, options) as pipeline:
                 # Here, not in the stages' threads: the order in the file must not depend on them.
                 for drawn in pipeline:
                     writer.write(drawn.state, drawn.code)
@@ -88,10 +91,6 @@ def _write_session(
         out.unlink()
         raise FailedError(_nothing(replay))
     return f"wrote {out}: states and codes of {count} moments, replayed from {replay.seam}"
-
-
-def _draw_nothing(_mesh: MeshTexture, _view: object, _panels: object) -> None:
-    """No picture is wanted."""
 
 
 def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:

@@ -60,7 +60,7 @@ def first_seam(session: SessionReader, wanted: str | None = None) -> str:
         )
     if wanted is not None and wanted not in held:
         raise FailedError(
-            f"--from {wanted}: {session.path} holds none; it can be replayed from "
+            f"{session.path}: holds no {wanted}, which were asked for; it can be replayed from "
             f"{' or '.join(held)}"
         )
     return wanted or held[0]

@@ -308,7 +308,7 @@ def test_a_replay_as_a_session_has_the_same_bytes_however_it_is_run(session, tmp
         assert header.notes["replay of"] == session.name
         assert len(header.notes["replay of sha256"]) == 64
         assert (header.t_ns, header.consent) == (opened.header.t_ns, opened.header.consent)
-        assert "models/face_landmarker" in header.models or seam != "frames"
+        assert "models/face_landmarker.task" in header.models or seam != "frames"
         assert "avatars/codec" in header.models
         assert written.seams == ("state", "code")
         for mine, theirs in zip(written.read(("code",)), opened.read(("code",)), strict=True):
@@ -369,6 +369,31 @@ def test_it_tells_what_it_cannot_replay(session, lossy, tmp_path, capsys, monkey
         assert command.run(["replay", *arguments]) == code, arguments
         assert words in capsys.readouterr().err
     assert not Path(out).exists()
+
+
+def test_a_session_is_a_source_of_its_frames(session, lossy, tmp_path, capsys):
+    from apps.sources import open_any
+    from capture.frame_source import SourceOptions
+
+    with open_any(f"session:{session}") as source, SessionReader(session) as opened:
+        assert not source.live
+        assert source.fps == pytest.approx(30.0, abs=0.1)
+        frames = list(source)
+        assert [f.t_ns for f in frames] == list(opened.times("frames"))
+        assert frames[0].camera.name == source.camera.name == "demo.mp4"
+        assert source.damaged == 0
+    again = tmp_path / "again.mcap"
+    spec = f"session:{lossy}"
+    assert command.run(["record", str(again), "--source", spec, "--seams", "frames,state"]) == 0
+    with SessionReader(again) as opened:
+        assert len(opened.times("state")) == FRAMES
+    with pytest.raises(UsageError, match="calibration was recorded"):
+        open_any(spec, SourceOptions(fov_long_side=1.0))
+    codes = tmp_path / "codes.mcap"
+    with SessionReader(lossy) as opened, SessionWriter(codes, opened.header) as writer:
+        writer.write(*(record.record for record in opened.read(("code",))))
+    with pytest.raises(FailedError, match="holds no frames"):
+        open_any(f"session:{codes}")
 
 
 def test_the_latest_seam_alone_is_enough(lossy, tmp_path):
