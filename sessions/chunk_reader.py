@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 import zlib
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, Footer, Metadata, MetadataIndex, Schema, Statistics
+from mcap.records import (
+    Channel,
+    ChunkIndex,
+    Footer,
+    MessageIndex,
+    Metadata,
+    MetadataIndex,
+    Schema,
+    Statistics,
+)
 
 from sessions.record_scan import (
     MAGIC,
+    MESSAGE,
     MOST_CHANNELS,
     PREFIX,
     RawMessage,
@@ -28,13 +39,15 @@ from sessions.record_scan import (
     read_record,
     unpacked,
 )
-from sessions.sealing import COMPRESSION, METADATA, Seal
+from sessions.sealing import COMPRESSION, METADATA, Seal, number_of
 from sessions.session_error import CutSessionError, SessionError
 from streams.closing import Closing
 
 FOOT = PREFIX.size + 20 + len(MAGIC)
-MOST_SUMMARY = 256 << 20
-KEPT_CHUNKS = 6
+MOST_SUMMARY = 64 << 20
+"""Bytes of an index; that of an hour has one or two million."""
+KEPT_CHUNKS, KEPT_BYTES = 6, 64 << 20
+LAST_NS = 2**63 - 1
 
 
 class ChunkReader(Closing):
@@ -54,6 +67,9 @@ class ChunkReader(Closing):
         """Messages of each channel."""
         self._metadata: list[MetadataIndex] = []
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._sealed_at: list[int] = []
+        self._sealed_numbers: list[int] = []
+        self._moments: dict[int, dict[int, list[tuple[int, int]]]] = {}
         self._seal: Seal | None = None
         self._file = opened(path)
         try:
@@ -103,21 +119,68 @@ class ChunkReader(Closing):
             opcode, body = read_record(self._file, at, self._size)
             if opcode != Opcode.CHUNK:
                 raise ValueError(f"byte {at}: expected a chunk, got record {opcode}")
-            data = unpacked(chunk_of(body), self._seal)
+            packed = chunk_of(body)
+            data = unpacked(packed, self._seal)
+            if packed.compression == COMPRESSION:
+                self._require_order(at, number_of(packed.data))
         except ValueError as error:
             raise self.damaged(error) from error
         self._kept[at] = data
-        while len(self._kept) > KEPT_CHUNKS:
-            self._kept.popitem(last=False)
+        total = sum(len(kept) for kept in self._kept.values())
+        while len(self._kept) > KEPT_CHUNKS or (total > KEPT_BYTES and len(self._kept) > 1):
+            total -= len(self._kept.popitem(last=False)[1])
         return data
+
+    def _require_order(self, at: int, number: int) -> None:
+        """Raise ValueError unless sealed chunks lie in the order in which they were sealed."""
+        k = bisect_left(self._sealed_at, at)
+        if k < len(self._sealed_at) and self._sealed_at[k] == at:
+            return
+        before, behind = self._sealed_numbers[k - 1 : k], self._sealed_numbers[k : k + 1]
+        if (k and before[0] >= number) or (behind and behind[0] <= number):
+            raise ValueError(f"byte {at}: sealed chunk {number} is not in its place")
+        self._sealed_at.insert(k, at)
+        self._sealed_numbers.insert(k, number)
 
     def messages(self, chunk: ChunkIndex, channels: set[int] | None = None) -> Iterator[RawMessage]:
         """A chunk's messages of these channels or of all, in the order of the file."""
         data = self.records(chunk)
+        first_ns, last_ns = chunk.message_start_time, min(chunk.message_end_time, LAST_NS)
         try:
-            yield from messages_of(data, channels)
+            for raw in messages_of(data, channels):
+                if not first_ns <= raw.log_ns <= last_ns or raw.publish_ns > LAST_NS:
+                    raise ValueError(f"a message of {raw.log_ns} ns is not where its index says")
+                yield raw
         except ValueError as error:
             raise self.damaged(error) from error
+
+    def index(self, chunk: ChunkIndex, channel: int) -> list[tuple[int, int]]:
+        """Time and place of a channel's messages in a chunk, rising; nothing is unpacked for it."""
+        at = chunk.chunk_start_offset
+        if at not in self._moments:
+            try:
+                self._moments[at] = self._read_moments(chunk)
+            except ValueError as error:
+                raise self.damaged(error) from error
+        return self._moments[at].get(channel, [])
+
+    def message(self, chunk: ChunkIndex, channel: int, moment: tuple[int, int]) -> RawMessage:
+        """The message that `index` names. Raises CutSessionError when another one lies there."""
+        data, (log_ns, at) = self.records(chunk), moment
+        try:
+            opcode, length = (
+                PREFIX.unpack_from(data, at) if at + PREFIX.size <= len(data) else (0, 0)
+            )
+            at += PREFIX.size
+            if opcode != Opcode.MESSAGE or not MESSAGE.size <= length <= len(data) - at:
+                raise ValueError(f"its index names a message at byte {moment[1]} of a chunk")
+            found, sequence, found_ns, publish_ns = MESSAGE.unpack_from(data, at)
+            if (found, found_ns) != (channel, log_ns):
+                raise ValueError("a chunk's index and its messages differ")
+        except ValueError as error:
+            raise self.damaged(error) from error
+        body = data[at + MESSAGE.size : at + length]
+        return RawMessage(channel, sequence, log_ns, publish_ns, body)
 
     def damaged(self, error: ValueError) -> CutSessionError:
         """The words for a file that cannot be read (on)."""
@@ -129,7 +192,29 @@ class ChunkReader(Closing):
     def close(self) -> None:
         """Close the file."""
         self._kept.clear()
+        self._moments.clear()
         self._file.close()
+
+    def _read_moments(self, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
+        start = chunk.chunk_start_offset + chunk.chunk_length
+        length = chunk.message_index_length
+        if length > self._size - start:
+            raise ValueError(f"byte {start}: an index of {length} bytes goes beyond the end")
+        self._file.seek(start)
+        body = self._file.read(length)
+        view, at = BytesIO(body), 0
+        moments: dict[int, list[tuple[int, int]]] = {}
+        while at < len(body):
+            opcode, record = read_record(view, at, len(body))
+            at += PREFIX.size + len(record)
+            if opcode != Opcode.MESSAGE_INDEX:
+                raise ValueError(f"byte {start}: expected an index, got record {opcode}")
+            found: MessageIndex = parsed(MessageIndex, record)
+            # Stable: of equal times the order of the file stays.
+            moments[found.channel_id] = sorted((log_ns, place) for log_ns, place in found.records)
+        if set(moments) != set(chunk.message_index_offsets):
+            raise ValueError(f"byte {start}: a chunk's index names other channels than the file's")
+        return moments
 
     def _read_index(self) -> None:
         self._file.seek(0)
