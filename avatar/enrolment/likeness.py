@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from avatar.enrolment.face_deformation import FaceDeformation
+from avatar.enrolment.neck_seam import NeckSeam, clothed
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
 
@@ -70,6 +71,7 @@ class Likeness:
         weight = 1.0 / (away + 0.01) ** 2
         weight /= weight.sum(1, keepdims=True)
         vertices[~on_skin] += (shift[near] * weight[:, :, None]).sum(1)
+        vertices = clothed(head, NeckSeam.of(head).closed(vertices))
         regions = head.regions[: head.template_size]
         vertices[np.isin(regions, BEHIND_LIPS), 2] -= scale * BEHIND_M
         radius, eyes = scale * head.eye_radius, np.zeros((2, 3))
