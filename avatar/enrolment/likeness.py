@@ -45,9 +45,10 @@ class Likeness:
         at = landmarks.points(moved)
         deformation = FaceDeformation(head, landmarks, moved, held=False)
         shift = deformation.smooth(average - at)
+        rims = np.array(LIDS)
         return Likeness.carried(
             head, deformation.on_surface, Placement(scale, turn, offset), moved + shift,
-            (average - at)[np.array(LIDS)].mean(1),
+            _trusted_mean((average - at)[rims], landmarks.trust[rims]),
         )  # fmt: skip
 
     @staticmethod
@@ -94,6 +95,12 @@ class Placement:
     """(3, 3) rotation."""
     offset: Array
     """(3,) metres."""
+
+
+def _trusted_mean(moved: Array, trust: Array) -> Array:
+    """(2, k, 3) and (2, k) -> (2, 3). A landmark that lies on the template elsewhere than on the
+    face (246, of a lid) has next to no trust."""
+    return (moved * trust[:, :, None]).sum(1) / trust.sum(1, keepdims=True)
 
 
 def _behind_lids(skin: Array, centre: Array, radius: float) -> float:

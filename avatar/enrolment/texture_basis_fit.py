@@ -31,6 +31,9 @@ ALL_PERSON, MOSTLY_PERSON = 0.97, 0.9
 UNSEEN = (60.0, 30.0, 30.0)
 """sRGB code values of a region that no frame shows (the mouth of someone who never opens it)."""
 PLANE_RIDGE, NODE_RIDGE = 1e-3, 1e-4
+LARGEST = 100.0
+"""Code values that a texel changes by for one unit: more is noise where nodes hardly move, and
+would leave all other texels no steps of their int8."""
 CHUNK = 4096
 
 
@@ -203,8 +206,7 @@ def _solve_planes(differences: Float32, shares: sparse.csr_array, nodes: Float32
     size = nodes.shape[2]
     stacked = np.ascontiguousarray(nodes.transpose(1, 0, 2)).reshape(nodes.shape[1], -1)
     out = np.empty((texels, size, 3), np.float32)
-    # Where no coarse texel lies the nodes hardly move. Planes so large that they did in spite of it
-    # say nothing, and would leave the others no steps of their int8.
+    # Where no coarse texel lies, nodes hardly move: the ridge there is that of all others.
     usual = float(count * np.mean(nodes**2))
     for start in range(0, texels, CHUNK):
         part = slice(start, start + CHUNK)
@@ -213,7 +215,7 @@ def _solve_planes(differences: Float32, shares: sparse.csr_array, nodes: Float32
         gram = c.mT @ c
         ridge = PLANE_RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=usual) + 1e-6
         gram = gram + ridge[:, None, None] * torch.eye(size)
-        out[part] = torch.linalg.solve(gram, c.mT @ e).numpy()
+        out[part] = torch.linalg.solve(gram, c.mT @ e).clamp(-LARGEST, LARGEST).numpy()
     return out
 
 
