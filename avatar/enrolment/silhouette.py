@@ -47,8 +47,6 @@ FROM_FACE_M = (0.006, 0.030)
 """Metres beyond the face's landmarks, on the template, where growth begins and is whole."""
 ABOVE_M = (-0.045, 0.010)
 """Metres above the head frame's origin, on the template, likewise: below is neck, not hair."""
-LESS_FORWARD = 0.6
-"""Of the growth: outlines seen from the front tell little of the depth."""
 EAR_M = ((0.072, 0.100), (-0.065, 0.020), (-0.105, -0.060))
 """The ears' box on the template: |x|, y and z. Ears are carried along, not stretched."""
 EAR_CLEARANCE_M = 0.03
@@ -140,10 +138,7 @@ class _Scalp:
             ear = self.ears & (side * vertices[:, 0] > 0)
             away[ear] = EAR_ROOT_M * (side, 1.0, 1.0) - CENTRE
             share[ear] = EAR_SHARE * float(smoothstep(EAR_ROOT_M[1:2], ABOVE_M)[0])
-        shift = away * (share * np.expm1(log_growth))[:, None]
-        forward = shift[:, 2] > 0.0
-        shift[forward, 2] *= LESS_FORWARD
-        return vertices + shift
+        return vertices + away * (share * np.expm1(log_growth))[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
