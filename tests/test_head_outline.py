@@ -10,12 +10,14 @@ import scipy.sparse as sparse
 from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.likeness import Likeness
 from avatar.enrolment.neck_seam import NeckSeam
-from avatar.enrolment.recipe import quantised_planes, well_inside
+from avatar.enrolment.recipe import Textures, mean_picture, quantised_planes, well_inside
 from avatar.enrolment.silhouette import CENTRE, OutlineView, shaped_scalp
+from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texel_filling import TexelSurface
-from avatar.enrolment.texture_basis_fit import BasisOptions, fit_basis
-from avatar.head_mesh import HeadMesh
+from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
+from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
+from avatar.personal_atlas import STATIC_PARTS, personal_uv
 from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.picture_encoder import face_table
 from avatar.unwrapping import TexelTable
@@ -191,3 +193,23 @@ def test_texels_that_the_encoder_does_not_look_at_leave_the_others_their_steps()
     _, scale = quantised_planes(basis, table)
     inside = np.abs(basis.planes[columns > 24])
     assert np.sqrt((inside**2).mean()) > 6 * scale.max() * 255.0
+
+
+def test_the_skin_under_the_chin_is_not_painted_over_with_the_neck_s() -> None:
+    head = template_as(HEAD, HEAD.vertices[:COUNT], HEAD.eyes, HEAD.neck_pivot)
+    faces = HEAD.faces[(HEAD.faces < COUNT).all(1)]
+    below = TexelTable.of(faces, personal_uv(HEAD), HEAD.regions[:COUNT], ATLAS, STATIC_PARTS)
+    table = face_table(HEAD)
+    n = len(table.rows)
+    red = np.tile(np.array([200.0, 0.0, 0.0], np.float32), (n, 1))
+    none, nodes = np.zeros(0, np.intp), sparse.csr_array((n, 0), dtype=np.float32)
+    basis = BasisFit(red, np.zeros((n, 4, 3), np.float32), none, nodes, none, np.zeros((0, 0)))
+    colours, seen = np.zeros((1, n, 3), np.uint8), np.zeros((1, n), np.uint8)
+    surface = TexelSurface(
+        np.zeros((n, 3)), table.regions, np.zeros(n, np.float32), 0.002, np.ones(n, np.float32)
+    )
+    textures = Textures(table, colours, seen, surface, StaticTexture(head, below))
+    picture = mean_picture(basis, textures)
+    skin = table.regions == "head"
+    assert (picture[2 * table.rows[skin] + 1, 2 * table.columns[skin] + 1, 0] > 195).all()
+    assert np.median(picture[below.rows, below.columns, 0]) == 160  # nothing seen: darker skin

@@ -364,7 +364,11 @@ def mean_picture(basis: BasisFit, textures: Textures) -> UInt8:
     spread = filled[nearest_texel(rest)]
     # Everything below the face's chart: with its surroundings, so that filtering finds no edge.
     below = int(ATLAS * 0.75)
-    picture[below:, :below] = spread[below:, :below]
+    # The skin under the chin reaches a few rows into it.
+    covered = np.zeros((CHART, CHART), bool)
+    covered[table.rows, table.columns] = True
+    free = ~covered.repeat(ATLAS // CHART, 0).repeat(ATLAS // CHART, 1)[below:, :below]
+    picture[below:, :below][free] = spread[below:, :below][free]
     template = HeadMesh.open("default").albedo
     hands = (slice(ATLAS // 2, ATLAS), slice(below, ATLAS))
     tone = np.median(template[hands].reshape(-1, 3), axis=0)
