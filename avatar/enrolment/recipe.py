@@ -94,6 +94,7 @@ class Textures:
     seen: UInt8
     """(N, n) uint8 visibility."""
     surface: TexelSurface
+    """Where the texels lie, and how often background is seen there."""
     static: StaticTexture
     """Neck, collar and clothes."""
     middle: LearningPicture | None = None
