@@ -35,6 +35,7 @@ from apps.doctor import Doctor
 from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
+from apps.inspect import Inspect
 from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
@@ -53,6 +54,7 @@ Verb = (
     | Enroll
     | Export
     | Film
+    | Inspect
     | Preview
     | Record
     | Redact
@@ -68,6 +70,7 @@ VERBS: dict[str, type[Verb]] = {
     "preview": Preview,
     "record": Record,
     "replay": Replay,
+    "inspect": Inspect,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
