@@ -30,6 +30,7 @@ from types import FrameType
 
 from apps.batch import Batch, split_arguments
 from apps.bench import Bench
+from apps.compare import Compare
 from apps.demo import Demo
 from apps.doctor import Doctor
 from apps.enroll import Enroll
@@ -49,6 +50,7 @@ DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 Verb = (
     Batch
     | Bench
+    | Compare
     | Demo
     | Doctor
     | Enroll
@@ -71,6 +73,7 @@ VERBS: dict[str, type[Verb]] = {
     "record": Record,
     "replay": Replay,
     "inspect": Inspect,
+    "compare": Compare,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
