@@ -55,7 +55,7 @@ def table() -> TexelTable:
 def test_a_value_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     turned = np.asfortranarray(rng.standard_normal((4, 3)))
-    picture = LearningPicture(3, np.zeros((2, 2, 3), np.uint8), turned, np.float32([0.1, np.nan]))
+    picture = LearningPicture(3, np.zeros((2, 2, 3), np.uint8), turned, np.array([0.1, np.nan], np.float32))
     value = ((table(), picture), [1, 2.5, None, "x", True], {"a": turned}, slice(2, None))
     write_tree(tmp_path / "one.npz", value)
     (found, seen), plain, named, part = read_tree(tmp_path / "one.npz")
@@ -207,8 +207,7 @@ def test_killed_in_learning_it_goes_on_and_ends_with_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Killed in the second learning: nothing is done twice, and the avatar is that of an undisturbed
-    run."""
+    """In the second learning: nothing is done twice, and the avatar is that of a calm run."""
     monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("apps.enrolment_making.EVALUATED_FRAMES", 4)
     monkeypatch.delenv("DISPLAY", raising=False)

@@ -13,7 +13,7 @@ from apps.likeness_evaluation import evaluate_likeness
 from avatar.codec import Avatar
 from avatar.driving import OwnDriving, expected_slow
 from avatar.enrolment.face_deformation import FaceDeformation
-from avatar.enrolment.likeness import Likeness, similarity
+from avatar.enrolment.likeness import Likeness
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
@@ -23,6 +23,7 @@ from avatar.local_texture import LocalTexture
 from avatar.personal_atlas import personal_uv
 from avatar.personal_avatar import FADE_S, PersonalAvatar
 from avatar.personal_model import GAINS, ModelError, PersonalModel
+from avatar.similarity import similarity
 from capture.frame_source import open_source
 from streams.face_shapes import SHAPE_INDEX
 from streams.frame import Frame

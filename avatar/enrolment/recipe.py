@@ -293,7 +293,7 @@ def learn(
         own_centre=_f32(own.centre),
         own_scale=_f32(own.scale),
         any_map=_f32(anyone.folded()),
-        strangeness=np.percentile(own_strangeness(chosen), [50, 95]).astype(np.float32),
+        strangeness=np.median(own_strangeness(chosen), keepdims=True).astype(np.float32),
         distortion=_f32(errors),
     )
 
