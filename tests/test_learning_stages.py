@@ -54,19 +54,20 @@ def table() -> TexelTable:
 
 def test_a_value_is_read_back_to_the_last_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    turned = np.asfortranarray(rng.standard_normal((4, 3)))
-    picture = LearningPicture(3, np.zeros((2, 2, 3), np.uint8), turned, np.array([0.1, np.nan], np.float32))
+    turned = np.asfortranarray(rng.standard_normal((4, 3)).astype(np.float32))
+    seen = np.array([0.1, np.nan], np.float32)
+    picture = LearningPicture(3, np.zeros((2, 2, 3), np.uint8), turned, seen)
     value = ((table(), picture), [1, 2.5, None, "x", True], {"a": turned}, slice(2, None))
     write_tree(tmp_path / "one.npz", value)
-    (found, seen), plain, named, part = read_tree(tmp_path / "one.npz")
+    (found, shown), plain, named, part = read_tree(tmp_path / "one.npz")
     assert type(found) is TexelTable
     assert (found.size, plain, part) == (64, [1, 2.5, None, "x", True], slice(2, None))
     np.testing.assert_array_equal(found.regions, value[0][0].regions)
     np.testing.assert_array_equal(found.at_vertices.toarray(), value[0][0].at_vertices.toarray())
-    assert seen.places.tobytes("A") == turned.tobytes("A")
-    assert seen.places.flags.f_contiguous
-    assert seen.places is named["a"]  # shared, as it was
-    np.testing.assert_array_equal(seen.seen, picture.seen)
+    assert shown.places.tobytes("A") == turned.tobytes("A")
+    assert shown.places.flags.f_contiguous
+    assert shown.places is named["a"]  # shared, as it was
+    np.testing.assert_array_equal(shown.seen, seen)
     assert (tmp_path / "one.npz").stat().st_mode & 0o777 == 0o600
     with pytest.raises(StoredTreeError, match="records of"):
         write_tree(tmp_path / "two.npz", lambda: 0)
