@@ -13,11 +13,12 @@ import numpy.typing as npt
 from avatar.driving import OwnDriving, drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.hand_rig import HandRig
+from avatar.head_code import HeadCode
 from avatar.head_mesh import HeadMesh
 from avatar.local_texture import LocalTexture
 from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
-from avatar.personal_decoder import HeadCode, open_decoder
+from avatar.personal_decoder import open_decoder
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder

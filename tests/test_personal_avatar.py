@@ -282,6 +282,7 @@ def test_shipped_avatars_still_open_beside_personal_ones() -> None:
 def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) -> None:
     driving, rng = OwnDriving(model), np.random.default_rng(5)
     faces = [state.face for state in clip.states[::5] if state.face is not None]
+    worst = 0.0
     for face in faces:
         geometry, _ = model.landmark_code(face.landmarks)
         for noise in (0.0, 3.0):  # the second reaches beyond what is known
@@ -289,9 +290,9 @@ def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) 
             got = driving.appearance(face.world_from_head, some, face.gaze)
             wanted = expected_slow(model, face.world_from_head, some, face.gaze)
             assert got.dtype == np.float32
-            # At a remembered moment the squared distance is a difference of float32s near 50;
-            # its root, which should be 0, is then up to 3e-3. The finest step sent is 1/8.
-            assert np.abs(got - wanted).max() < 1e-2
+            # Sums of hundreds of float32 products. The finest step that is sent is 1/8.
+            worst = max(worst, float(np.abs(got - wanted).max()))
+    assert worst < 2e-4
 
 
 def test_pairs_of_moments_tell_flicker(clip: Clip, model: PersonalModel) -> None:
