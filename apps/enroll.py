@@ -58,8 +58,7 @@ class Enroll:
     def run(self) -> int:
         """Do all of it."""
         self._check_words()
-        from apps.capture_view import open_view
-        from apps.enrolment_work import EnrolmentWork
+        from apps.enrolment_lock import EnrolmentLock
         from avatar.opening import enrolled_path
         from avatar.signature import user_folder
 
@@ -68,6 +67,17 @@ class Enroll:
         if out.suffix != ".visavis":
             raise UsageError(f"--out {out}: expected a name that ends with .visavis")
         folder = user_folder() / "enrolling" / self.name
+        with EnrolmentLock(folder, self.name):
+            lines = self._enrolled(folder, consent, out)
+        print("\n".join(lines))
+        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
+        print(f"kept for --add: {folder}")
+        return 0
+
+    def _enrolled(self, folder: Path, consent: Consent, out: Path) -> list[str]:
+        from apps.capture_view import open_view
+        from apps.enrolment_work import EnrolmentWork
+
         try:
             work = EnrolmentWork(folder, []) if self.anew else EnrolmentWork.read(folder)
             if self.anew:
@@ -78,7 +88,7 @@ class Enroll:
                 if self._is_live:
                     consent = self._record(work, consent, view)
                 work.check()
-                lines = self._make(work, consent, out, view)
+                return self._make(work, consent, out, view)
         except KeyboardInterrupt:
             print(f"\nstopped; `enroll ... --resume` goes on ({folder})", file=sys.stderr)
             raise
@@ -89,10 +99,6 @@ class Enroll:
                 f"{error.filename or folder}: no room to write ({error.strerror}); what is there "
                 "is whole: free some space, then go on with --resume"
             ) from error
-        print("\n".join(lines))
-        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
-        print(f"kept for --add: {folder}")
-        return 0
 
     def _make(
         self, work: EnrolmentWork, consent: Consent, out: Path, view: CaptureView

@@ -13,15 +13,16 @@ import numpy.typing as npt
 from avatar.driving import OwnDriving, drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.hand_rig import HandRig
+from avatar.head_code import HeadCode
 from avatar.head_mesh import HeadMesh
 from avatar.local_texture import LocalTexture
 from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
-from avatar.personal_decoder import HeadCode, open_decoder
+from avatar.personal_decoder import open_decoder
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
-from avatar.strangeness import limit_of, strangeness
+from avatar.strangeness import Acquaintance
 from streams.avatar_code import AvatarCode
 from streams.closing import Closing
 from streams.frame import Frame
@@ -35,8 +36,6 @@ Float32 = npt.NDArray[np.float32]
 
 FADE_S = 0.2
 """How long the code takes from driven to encoded and back, so that nothing jumps."""
-VOTE_S = 2.0
-"""Over how long it is decided who drives."""
 FARTHEST = 4.0
 """Standard deviations beyond which nobody's blend shapes move an avatar: what its person never did
 in the video would be guessed wildly."""
@@ -78,7 +77,10 @@ class PersonalAvatar(Closing):
 
     def begin_anew(self) -> None:
         """Forget every moment before, as if just opened: the next one is from somewhere else."""
-        self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
+        model = self.model
+        usual = float(model.strangeness[0])
+        self._acquaintance = Acquaintance(model.landmark_rest, model.landmark_moves, usual)
+        self._seen_share, self._last_t_ns = 0.0, None
         self._told: Float32 | None = None
 
     def close(self) -> None:
@@ -94,13 +96,14 @@ class PersonalAvatar(Closing):
         appearance = np.zeros(model.appearance_size, np.float32)
         share = 0.0
         if face is not None:
-            own, left_out_mm = model.landmark_code(face.landmarks)
             # Somebody else's landmarks say whose face it is; their blend shapes do not.
-            self._own_share = self._moved(
-                self._own_share, self._looks_own(own, left_out_mm), state.t_ns, VOTE_S
+            is_own = (
+                self._acquaintance.is_own(face.landmarks, state.t_ns)
+                if self._fade
+                else self._acquaintance.is_own_alone(face.landmarks)
             )
-            is_own = self._own_share >= 0.5  # one moment does not make a stranger
             if is_own:
+                own, _ = model.landmark_code(face.landmarks)
                 geometry, appearance = own, self.expected(face.world_from_head, own, face.gaze)
             else:
                 both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
@@ -122,7 +125,8 @@ class PersonalAvatar(Closing):
                 appearance = appearance + np.float32(share) * self._told
         else:
             self._told = None
-            self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
+            self._acquaintance.forget()
+            self._seen_share, self._last_t_ns = 0.0, None
         return AvatarCode(
             t_ns=state.t_ns,
             avatar=self.id,
@@ -168,11 +172,6 @@ class PersonalAvatar(Closing):
             nodes, gain = decoded.nodes, decoded.gain
         topology, vertices, normals = self._assembly.join(head, code.hands, pose)
         return MeshNodes(code.t_ns, topology, vertices, normals, self.basis, nodes, gain)
-
-    def _looks_own(self, geometry: Float32, left_out_mm: float) -> bool:
-        """Whether one moment's landmarks can be this person's."""
-        limit = limit_of(float(self.model.strangeness[0]), alone=not self._fade)
-        return strangeness(geometry, left_out_mm) < limit
 
     def _moved(self, share: float, on: bool, t_ns: int, whole_s: float) -> float:
         """`share` on its way to 1 or 0, which takes `whole_s`; there at once at the beginning."""

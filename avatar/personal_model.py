@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from avatar.strangeness import landmark_code
+from avatar.landmark_code import landmark_code
 from streams.texture_basis import TextureBasis
 
 Float32 = npt.NDArray[np.float32]
@@ -103,8 +103,8 @@ class PersonalModel:
     own_scale: Float32
     """(OWN_DRIVERS + P,) then divided by."""
     strangeness: Float32
-    """(2,) avatar.strangeness of this person's own moments that were not learned from: median and
-    95 %. More means that somebody else is driving."""
+    """(1,) median of avatar.strangeness of this person's own moments that were not learned from.
+    """
     distortion: Float32
     """(P + A,): squared error that one unit of each number makes, for the bitstream."""
 
@@ -125,7 +125,7 @@ class PersonalModel:
             "own_point_map": (len(self.own_points), appearance),
             "any_map": (DRIVERS, numbers + appearance),
             "own_centre": (OWN_DRIVERS + numbers,), "own_scale": (OWN_DRIVERS + numbers,),
-            "strangeness": (2,), "distortion": (numbers + appearance,),
+            "strangeness": (1,), "distortion": (numbers + appearance,),
         }  # fmt: skip
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -174,7 +174,8 @@ class PersonalModel:
 
     def landmark_code(self, landmarks: Float32) -> tuple[Float32, float]:
         """(478, 3) metres, head frame -> geometry (P,) and the RMS in mm of what it leaves out."""
-        return landmark_code(landmarks, self.landmark_rest, self.landmark_moves)
+        code, left_out_mm = landmark_code(landmarks, self.landmark_rest, self.landmark_moves)
+        return code, float(left_out_mm)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """For a file: the large arrays as float16."""
@@ -219,5 +220,7 @@ class PersonalModel:
                 value = value.astype(np.float32) * size.reshape(-1, *[1] * (value.ndim - 1))
             elif value.dtype == np.float64:
                 value = value.astype(np.float32)
+            if item.name == "strangeness":
+                value = value[:1]  # older files have a second number, which nothing reads
             found[item.name] = value
         return cls(**found)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from avatar.eye_balls import ball_rotation
+from avatar.head_code import DecodedHead, HeadCode
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import HeadPlacement
-from avatar.personal_decoder import DecodedHead, HeadCode
 from avatar.personal_head import personal_head
 from avatar.personal_model import GAINS, PersonalModel
 from avatar.placement_tables import PlacementTables

@@ -14,6 +14,7 @@ from avatar.driving import own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
 from avatar.enrolment.learning_picture import LearningPicture
+from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import OutlineView, shaped_scalp
@@ -120,21 +121,26 @@ def enrol(
     progress: Progress = lambda _what, _share: None,
     matte: Matte = all_person,
     show: Show | None = None,
+    stages: LearningStages | None = None,
 ) -> PersonalModel:
     """A model of the person whose face is in the frames `seen.frames` of `video`. With a `matte`
     that knows person from background, hair and clothes get their outline from it. `show` is given
-    a picture of the learning now and then."""
+    a picture of the learning now and then. `stages` keep what is done."""
+    stages = stages or LearningStages()
     options = options or EnrolmentOptions()
     head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
     chosen = seen.at(choose_rows(seen, options))
     progress("registering", 0.0)
-    registration = Registration.fit(head, landmarks, chosen)
+    registration = stages.once("likeness", Registration.fit)(head, landmarks, chosen)
     progress("registering", 0.5)
     if matte is not all_person:
-        registration = with_outline(video, head, registration, chosen, matte)
+        outlined = stages.once("outline", with_outline)
+        registration = outlined(video, head, registration, chosen, matte)
     progress("registering", 1.0)
-    textures = read_textures(video, head, registration, chosen, progress, matte)
-    return learn(head, registration, chosen, textures, options, progress, show)
+    textures = stages.once("textures", read_textures)(
+        video, head, registration, chosen, progress, matte
+    )
+    return learn(head, registration, chosen, textures, options, progress, show, stages)
 
 
 def with_outline(
@@ -249,13 +255,15 @@ def learn(
     options: EnrolmentOptions,
     progress: Progress,
     show: Show | None = None,
+    stages: LearningStages | None = None,
 ) -> PersonalModel:
     """Fit textures, code and driving."""
+    stages = stages or LearningStages()
     gains = exposure_gains(textures)
     middle, watch = textures.middle, None
     if show is not None and middle is not None:
         watch = Watch(middle.row, lambda texels, colours: show(middle.beside(texels, colours)))
-    basis = fit_basis(
+    basis = stages.once("basis", fit_basis)(
         textures.table, textures.colours, textures.seen, gains, options.basis, textures.surface,
         lambda share: progress("learning the texture", share), watch,
     )  # fmt: skip
@@ -314,7 +322,7 @@ def learn(
         own_centre=_f32(own.centre),
         own_scale=_f32(own.scale),
         any_map=_f32(anyone.folded()),
-        strangeness=np.percentile(own_strangeness(chosen), [50, 95]).astype(np.float32),
+        strangeness=np.median(own_strangeness(chosen), keepdims=True).astype(np.float32),
         distortion=_f32(errors),
     )
 
