@@ -107,7 +107,7 @@ class Batch:
                 if (receipt := task.kept()) is not None:
                     results[task.output] = FileResult.kept(task, receipt)
         todo = [task for task in tasks if task.output not in results]
-        print(f"batch {self.verb}: {len(tasks)} files, {len(results)} done before", flush=True)
+        print(f"batch {self.verb}: {_files(len(tasks))}, {len(results)} done before", flush=True)
         whole = False
         try:
             if todo:
@@ -205,7 +205,11 @@ def _failure(failed: Sequence[FileResult], count: int) -> str:
         names += f" ({failed[0].reason})"
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     rest = "; the others are done" if len(failed) < count else ""
-    return f"batch: {len(failed)} of {count} files failed: {names}{more}{rest}"
+    return f"batch: {len(failed)} of {_files(count)} failed: {names}{more}{rest}"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 @contextlib.contextmanager

@@ -95,7 +95,9 @@ class Progress:
         what = f"done in {result.seconds:.1f} s"
         if result.result == FAILED:
             what = f"FAILED: {result.reason} (log: {result.task.log})"
-        elif result.tries > 1:
+        elif not result.outputs:
+            what += f", no file written: {result.said}"
+        if result.result != FAILED and result.tries > 1:
             what += f", at try {result.tries}"
         width = len(str(self._count))
         print(

@@ -25,7 +25,7 @@ if importlib.util.find_spec("ray") is None:
 if sys.platform != "linux":
     pytest.skip("looks for processes in /proc", allow_module_level=True)
 
-LIGHT = ("--seams", "frames")
+FILM = ("--to", ".mp4", "--from", "frames")
 PATIENCE_S = 120
 
 
@@ -66,25 +66,25 @@ def wait_until_gone(pids: set[int]) -> None:
         time.sleep(0.05)
 
 
-def verbs_on(video: Path) -> dict[int, int]:
+def verbs_on(session: Path) -> dict[int, int]:
     """The processes that work on this file, and their workers."""
-    return processes("apps.batch_task", f"video:{video}")
+    return processes("apps.batch_task", str(session))
 
 
 class Killer(threading.Thread):
     """Acts on each process that begins on a file, `times` times."""
 
-    def __init__(self, video: Path, times: int, act: Callable[[int, int], None]) -> None:
+    def __init__(self, session: Path, times: int, act: Callable[[int, int], None]) -> None:
         super().__init__(daemon=True)
         self.left = times
-        self._video, self._act = video, act
+        self._session, self._act = session, act
         self._over = threading.Event()
         self.start()
 
     def run(self) -> None:
         seen: set[int] = set()
         while self.left and not self._over.wait(0.005):
-            for pid, worker in verbs_on(self._video).items():
+            for pid, worker in verbs_on(self._session).items():
                 if pid not in seen:
                     seen.add(pid)
                     self._act(pid, worker)
@@ -108,10 +108,14 @@ def two_workers() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def videos(make_video, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for name in ("a", "b", "poison"):
-        shutil.copy(make_video(frames=5), folder / f"{name}.mp4")
+def sessions(make_video, tmp_path_factory) -> Path:
+    """A folder with a.mcap, b.mcap and poison.mcap."""
+    folder = tmp_path_factory.mktemp("sessions")
+    recorded = folder / "a.mcap"
+    source = f"video:{make_video(frames=5)}"
+    assert run(["record", str(recorded), "--source", source, "--seams", "frames"]) == 0
+    for name in ("b", "poison"):
+        shutil.copy(recorded, folder / f"{name}.mcap")
     return folder
 
 
@@ -120,11 +124,20 @@ def entries(out: Path) -> dict[str, dict]:
 
 
 def test_a_killed_worker_costs_a_try_and_a_poison_file_only_itself(
-    two_workers, videos, tmp_path, capsys
+    two_workers, sessions, tmp_path, capsys
 ):
-    command = ["batch", "record", f"{videos}/*.mp4", "--out", str(tmp_path), "--tries", "2", *LIGHT]
-    victim = Killer(videos / "a.mp4", 1, lambda _, worker: os.kill(worker, signal.SIGKILL))
-    poison = Killer(videos / "poison.mp4", 9, lambda verb, _: os.kill(verb, signal.SIGSEGV))
+    command = [
+        "batch",
+        "export",
+        f"{sessions}/*.mcap",
+        "--out",
+        str(tmp_path),
+        "--tries",
+        "2",
+        *FILM,
+    ]
+    victim = Killer(sessions / "a.mcap", 1, lambda _, worker: os.kill(worker, signal.SIGKILL))
+    poison = Killer(sessions / "poison.mcap", 9, lambda verb, _: os.kill(verb, signal.SIGSEGV))
     try:
         code = run(command)
     finally:
@@ -142,34 +155,52 @@ def test_a_killed_worker_costs_a_try_and_a_poison_file_only_itself(
     found = entries(tmp_path)
     assert [found[name]["result"] for name in ("a", "b", "poison")] == ["done", "done", "failed"]
     assert [found[name]["tries"] for name in ("a", "b", "poison")] == [2, 1, 2]
-    assert (tmp_path / "a.mcap").stat().st_size == found["a"]["outputs"]["a.mcap"]
+    assert (tmp_path / "a.mp4").stat().st_size == found["a"]["outputs"]["a.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".batch", "a.mcap", "b.mcap", "batch.json"
+        ".batch", "a.mp4", "b.mp4", "batch.json"
     ]  # fmt: skip
 
     # The same again: what is done is kept, the rest is done.
-    before = (tmp_path / "a.mcap").stat()
+    before = (tmp_path / "a.mp4").stat()
     assert run(command) == 0
     assert "3 files, 2 done before" in capsys.readouterr().out
     assert [entry["result"] for entry in entries(tmp_path).values()] == ["kept", "kept", "done"]
-    assert (tmp_path / "a.mcap").stat().st_mtime_ns == before.st_mtime_ns
+    assert (tmp_path / "a.mp4").stat().st_mtime_ns == before.st_mtime_ns
     # Other options are other work.
-    assert run([*command, "--lossless"]) == 0
+    assert run([*command, "--end", "9"]) == 0
     assert [entry["result"] for entry in entries(tmp_path).values()] == ["done"] * 3
 
 
-def test_a_file_that_no_machine_can_take_is_told(two_workers, videos, tmp_path, capsys):
-    command = ["batch", "record", f"{videos}/a.mp4", "--out", str(tmp_path), "--cpus", "64", *LIGHT]
+def test_a_file_that_no_machine_can_take_is_told(two_workers, sessions, tmp_path, capsys):
+    command = [
+        "batch",
+        "export",
+        f"{sessions}/a.mcap",
+        "--out",
+        str(tmp_path),
+        "--cpus",
+        "64",
+        *FILM,
+    ]
     assert run(command) == 1
     assert "the largest has 2 and 0 (--cpus, --gpus)" in capsys.readouterr().err
 
 
-def begin(videos: Path, out: Path, root: Path) -> subprocess.Popen[str]:
+def begin(sessions: Path, out: Path, root: Path) -> subprocess.Popen[str]:
     """A batch with a Ray of its own, one file at a time."""
     code = "from apps.command import main; main()"
-    command = [sys.executable, "-c", code, "batch", "record", f"{videos}/*.mp4", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "batch",
+        "export",
+        f"{sessions}/*.mcap",
+        "--out",
+        str(out),
+    ]
     return subprocess.Popen(
-        [*command, "--at-once", "1", *LIGHT], cwd=root, text=True,
+        [*command, "--at-once", "1", *FILM], cwd=root, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -178,7 +209,7 @@ def in_the_second_file(batch: subprocess.Popen[str], out: Path) -> set[int]:
     """Wait until the first file is done and the next one begun; the batch's processes."""
     work = out / ".batch" / "work"
     until = time.monotonic() + PATIENCE_S
-    while not ((out / "a.mcap").is_file() and processes("apps.batch_task", f"{work}/b.mcap")):
+    while not ((out / "a.mp4").is_file() and processes("apps.batch_task", f"{work}/b.mp4")):
         assert time.monotonic() < until
         assert batch.poll() is None, batch.communicate()
         time.sleep(0.005)
@@ -186,10 +217,10 @@ def in_the_second_file(batch: subprocess.Popen[str], out: Path) -> set[int]:
 
 
 def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
-    two_workers, videos, tmp_path, root, capsys
+    two_workers, sessions, tmp_path, root, capsys
 ):
     interrupted, killed = tmp_path / "interrupted", tmp_path / "killed"
-    batches = [(begin(videos, out, root), out) for out in (interrupted, killed)]
+    batches = [(begin(sessions, out, root), out) for out in (interrupted, killed)]
     homes: set[str] = set()
     families = [in_the_second_file(batch, out) for batch, out in batches]
     assert all(len(pids) > 4 for pids in families)
@@ -213,8 +244,8 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
     for home in homes:
         shutil.rmtree(home)
     for out in (interrupted, killed):
-        assert not (out / "b.mcap").exists()
-        command = ["batch", "record", f"{videos}/*.mp4", "--out", str(out), *LIGHT]
+        assert not (out / "b.mp4").exists()
+        command = ["batch", "export", f"{sessions}/*.mcap", "--out", str(out), *FILM]
         assert run(command) == 0
         assert [entry["result"] for entry in entries(out).values()] == ["kept", "done", "done"]
         assert not (out / ".batch" / "work").exists()
