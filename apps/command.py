@@ -37,6 +37,7 @@ from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
 from apps.repair import Repair
+from apps.session_import import Import
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
@@ -50,6 +51,7 @@ Verb = (
     | Enroll
     | Export
     | Film
+    | Import
     | Preview
     | Record
     | Redact
@@ -66,6 +68,7 @@ VERBS: dict[str, type[Verb]] = {
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
+    "import": Import,
     "bench": Bench,
     "film": Film,
     "batch": Batch,
