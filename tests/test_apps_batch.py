@@ -338,6 +338,8 @@ def test_the_verb_ends_with_its_worker(videos, root):
     while child_of(task) is not None:
         assert time.monotonic() < until, "the verb outlived its worker"
         time.sleep(0.02)
+    # It did not end because it was done.
+    assert not [path for path in own_folder(task.folder).rglob("*.mcap") if path.is_file()]
     assert not task.output.exists()
 
 
