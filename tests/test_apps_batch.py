@@ -220,11 +220,15 @@ def test_a_verb_that_finds_nothing_to_do_is_done(videos):
 
 def test_every_known_form_is_one_that_its_verb_understands(tmp_path):
     for verb, form in VERB_FORMS.items():
+        if verb not in VERBS:
+            continue
         ending = form.ending or ".csv"
         arguments = [
             text.replace("{input}", "in.mcap").replace("{out}", f"out{ending}")
             for text in form.arguments
         ]
+        if verb == "compare":
+            arguments.append("other.mcap")
         assert isinstance(parse_arguments([verb, *arguments]), VERBS[verb]), verb
 
 
