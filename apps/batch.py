@@ -145,8 +145,10 @@ class Batch:
 
         waiting = deque((task, 1) for task in todo)
         while waiting or cluster.in_flight:
-            # One file in Ray's hands beyond those that run: a free worker never waits for us.
-            room = self.at_once or cluster.slots() + 1
+            # One file in Ray's hands beyond those that run: a free worker never waits for us. Asked
+            # each time: machines come, and the last one that could do it may go.
+            slots = cluster.slots()
+            room = self.at_once or slots + 1
             while waiting and cluster.in_flight < room:
                 cluster.submit(*waiting.popleft())
             for task, attempt, outcome in cluster.finished(POLL_S):
