@@ -74,9 +74,16 @@ class Batch:
         tasks = order.tasks()
         if tasks and (code := _refused(tasks[0])):
             return code
-        self.out.mkdir(parents=True, exist_ok=True)
-        with _locked(self.out):
-            return self._work(order, tasks)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with _locked(self.out):
+                return self._work(order, tasks)
+        except OSError as error:
+            where = error.filename or self.out
+            why = error.strerror or error
+            raise FailedError(
+                f"{where}: {why}; what is done is whole, the same command goes on"
+            ) from error
 
     def _check(self) -> None:
         for name, value, least in (("cpus", self.cpus, 0.0), ("time-limit", self.time_limit, 0.0)):

@@ -58,9 +58,10 @@ class RayCluster:
         """
         count = 0
         most = (0.0, 0.0)
-        for node in self._ray.nodes():
-            if not node["Alive"]:
-                continue
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        if not alive:
+            raise FailedError("Ray has no machine left; the same command goes on")
+        for node in alive:
             has = node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
             most = max(most, has)
             fits = has[0] / self._needs.cpus if self._needs.cpus else float("inf")

@@ -349,3 +349,11 @@ def test_the_verb_ends_with_its_worker(videos, root):
 
 def test_durations_are_told_in_words():
     assert [duration(t) for t in (0.4, 42, 200, 9000)] == ["0 s", "42 s", "3 min", "2.5 h"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(videos, capsys):
+    command = ["batch", "record", f"{videos}/*.mp4", "--out", str(videos / "take.mp4"), *LIGHT]
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"visavis: {videos / 'take.mp4'}: File exists")
+    assert said.count("\n") == 1
