@@ -13,7 +13,9 @@ import os
 
 # Before numpy is imported anywhere: the matrices here are small, and a pool of BLAS threads on
 # busy cores makes one product wait tens of milliseconds. MediaPipe and torch have their own pools.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Whatever the environment says: how a product is split changes its last bits, and a replay would
+# not give what was recorded.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Mesa's software renderer: the stages already keep the cores busy, and threads that wait for one
 # another cost more than they gain (a sixth of drawing's CPU time on two cores).
 os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
@@ -37,6 +39,7 @@ from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
 from apps.repair import Repair
+from apps.replay import Replay
 from apps.session_import import Import
 from apps.test import Test
 from apps.train import Train
@@ -56,6 +59,7 @@ Verb = (
     | Record
     | Redact
     | Repair
+    | Replay
     | Test
     | Train
 )
@@ -65,6 +69,7 @@ VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
     "record": Record,
+    "replay": Replay,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,

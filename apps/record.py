@@ -32,7 +32,7 @@ class Record:
     out: tyro.conf.Positional[Path]
     """FILE.mcap to write; never over another file."""
     source: str = "webcam:0"
-    """webcam:NUMBER, video:PATH or synthetic:SCENE."""
+    """webcam:NUMBER, video:PATH, session:PATH or synthetic:SCENE."""
     more_sources: tuple[str, ...] = ()
     """Other cameras, as in --source, whose frames are recorded beside (all live, or all files)."""
     seams: str = "frames,state,code"
