@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,11 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from apps.command import run
+from sessions.reader import SessionReader
+from tests.session_records import digest
 
 # Not imported here: it reads its settings as it is imported.
 if importlib.util.find_spec("ray") is None:
@@ -205,15 +209,20 @@ def begin(sessions: Path, out: Path, root: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def in_the_second_file(batch: subprocess.Popen[str], out: Path) -> set[int]:
-    """Wait until the first file is done and the next one begun; the batch's processes."""
+def held_in_the_second_file(begun: tuple[subprocess.Popen[str], Path]) -> tuple[int, set[int]]:
+    """Wait until the first file is done and the next one begun, and hold its process there: that
+    one, and all of the batch's."""
+    batch, out = begun
     work = out / ".batch" / "work"
     until = time.monotonic() + PATIENCE_S
-    while not ((out / "a.mp4").is_file() and processes("apps.batch_task", f"{work}/b.mp4")):
+    while not (verbs := processes("apps.batch_task", f"{work}/b.mp4")):
         assert time.monotonic() < until
         assert batch.poll() is None, batch.communicate()
         time.sleep(0.005)
-    return family(batch.pid)
+    (verb,) = verbs
+    os.kill(verb, signal.SIGSTOP)
+    assert (out / "a.mp4").is_file()
+    return verb, family(batch.pid)
 
 
 def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
@@ -221,12 +230,15 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
 ):
     interrupted, killed = tmp_path / "interrupted", tmp_path / "killed"
     batches = [(begin(sessions, out, root), out) for out in (interrupted, killed)]
-    homes: set[str] = set()
-    families = [in_the_second_file(batch, out) for batch, out in batches]
+    with ThreadPoolExecutor(2) as pool:
+        held = list(pool.map(held_in_the_second_file, batches))
+    families = [pids for _, pids in held]
     assert all(len(pids) > 4 for pids in families)
     (stopped, _), (dead, _) = batches
+    homes: set[str] = set()
     for pid in families[1]:
-        homes |= set(re.findall(r"/tmp/visavis-ray-\w+", command_line(pid)))
+        with contextlib.suppress(OSError):
+            homes |= set(re.findall(r"/tmp/visavis-ray-\w+", command_line(pid)))
     stopped.send_signal(signal.SIGINT)
     dead.kill()
     said, complaint = stopped.communicate(timeout=PATIENCE_S)
@@ -235,6 +247,9 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
     results = [entry["result"] for entry in entries(interrupted).values()]
     assert results == ["done", "not done", "not done"]
     dead.communicate(timeout=PATIENCE_S)
+    for verb, _ in held:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(verb, signal.SIGCONT)
     wait_until_gone(families[0])
     # Ray's two agents, which do no work, end by themselves a minute after the batch is killed.
     agents = families[1] & processes("ray::", "Agent").keys()
@@ -242,10 +257,28 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
     for pid in agents:
         os.kill(pid, signal.SIGKILL)
     for home in homes:
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
     for out in (interrupted, killed):
         assert not (out / "b.mp4").exists()
         command = ["batch", "export", f"{sessions}/*.mcap", "--out", str(out), *FILM]
         assert run(command) == 0
         assert [entry["result"] for entry in entries(out).values()] == ["kept", "done", "done"]
         assert not (out / ".batch" / "work").exists()
+
+
+def test_sessions_tracked_anew_by_a_batch_are_those_tracked_without_one(
+    two_workers, demo_clip, tmp_path
+):
+    session, alone = tmp_path / "talk.mcap", tmp_path / "alone.mcap"
+    recorded = ["record", str(session), "--source", f"video:{demo_clip}", "--seconds", "0.2"]
+    assert run([*recorded, "--seams", "frames"]) == 0
+    options = ["--from", "frames"]
+    out = tmp_path / "out"
+    assert run(["batch", "replay", str(session), "--out", str(out), "--to", "mcap", *options]) == 0
+    assert run(["replay", str(session), "--out", str(alone), *options]) == 0
+    found = []
+    for path in (out / "talk.mcap", alone):
+        with SessionReader(path) as replayed:
+            found.append([digest(one.record) for one in replayed.read(("state", "code"))])
+    assert len(found[0]) == 2 * 6
+    assert found[0] == found[1]
