@@ -72,7 +72,7 @@ class Import:
     def _import_video(self, consent: str) -> int:
         import numpy as np
 
-        from capture.frame_source import SourceOptions
+        from capture.frame_source import SourceError, SourceOptions
         from capture.sound_track import SoundTrack
         from capture.video_file import VideoFile
 
@@ -81,7 +81,11 @@ class Import:
             fov_long_side=fov, mirrored=self.mirrored, longest_side=LARGEST_SIDE
         )
         with VideoFile(self.source, options) as video:
-            sound = SoundTrack.of(self.source)
+            sound, silent = None, ""
+            try:
+                sound = SoundTrack.of(self.source)
+            except SourceError as error:
+                silent = str(error)
             try:
                 records = heapq.merge(video, _from_zero(sound or ()), key=lambda each: each.t_ns)
                 said = self._write(records, (video.camera,), video.fps, 0, 0, consent)
@@ -89,7 +93,10 @@ class Import:
             finally:
                 if sound is not None:
                     sound.close()
-        return self._report(said, damaged)
+        code = self._report(said, damaged)
+        if silent:
+            raise FailedError(f"{silent}; {self.out} holds the pictures alone")
+        return code
 
     def _import_vrs(self, consent: str) -> int:
         from capture.vrs_file import VrsFile

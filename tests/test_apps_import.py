@@ -110,6 +110,12 @@ def test_what_cannot_be_imported(
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     assert "cut.mp4" in complaint(FAILED, str(cut), "--out", str(tmp_path / "cut.mcap"))
+    mute = tmp_path / "mute.mp4"
+    mute.write_bytes(video.read_bytes().replace(b"mp4a", b"ac-4").replace(b"esds", b"zzzz"))
+    said = complaint(FAILED, str(mute), "--out", str(tmp_path / "mute.mcap"))
+    assert "holds the pictures alone" in said
+    with SessionReader(tmp_path / "mute.mcap") as session:
+        assert session.seams == ("frames",)
     assert not Path(out).exists()
 
 
