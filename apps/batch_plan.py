@@ -31,7 +31,8 @@ VERB_FORMS: Mapping[str, VerbForm] = {
     "replay": VerbForm((INPUT, "--out", OUT), ".mp4"),
     "export": VerbForm((INPUT, "--out", OUT)),
     "inspect": VerbForm((INPUT,), ".txt"),
-    "compare": VerbForm((INPUT,), ".txt"),
+    # A folder, with comparison.json; the other session is among the options.
+    "compare": VerbForm((INPUT, "--out", OUT), ".comparison"),
     "repair": VerbForm((INPUT, "--out", OUT), ".mcap"),
     "redact": VerbForm((INPUT, "--out", OUT), ".mcap"),
 }
