@@ -30,11 +30,13 @@ from types import FrameType
 
 from apps.batch import Batch, split_arguments
 from apps.bench import Bench
+from apps.compare import Compare
 from apps.demo import Demo
 from apps.doctor import Doctor
 from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
+from apps.inspect import Inspect
 from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
@@ -49,12 +51,14 @@ DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 Verb = (
     Batch
     | Bench
+    | Compare
     | Demo
     | Doctor
     | Enroll
     | Export
     | Film
     | Import
+    | Inspect
     | Preview
     | Record
     | Redact
@@ -70,6 +74,8 @@ VERBS: dict[str, type[Verb]] = {
     "preview": Preview,
     "record": Record,
     "replay": Replay,
+    "inspect": Inspect,
+    "compare": Compare,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
