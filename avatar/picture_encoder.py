@@ -10,10 +10,13 @@ from avatar.head_mesh import HeadMesh
 from avatar.node_grid import node_shares
 from avatar.personal_atlas import FACE_PARTS, personal_uv
 from avatar.personal_model import CHART, PersonalModel
+from avatar.photometric_registration import ExpectedTexels, PhotometricRegistration
 from avatar.posed_face import PosedFace
+from avatar.sharpening import sharpened
 from avatar.unwrapping import TexelTable, texel_weight, unwrap
 from streams.frame import Frame
 from streams.mirror import mirror_frame
+from streams.projection import project
 from streams.tracked_state import FacePose
 
 Float32 = npt.NDArray[np.float32]
@@ -37,14 +40,25 @@ class PictureEncoder:
         rows, columns = self._table.rows, self._table.columns
         scale = model.plane_scale * np.float32(255.0)
         planes = model.planes[:, rows, columns].astype(np.float32) * scale[:, None, None]
-        self._planes = np.ascontiguousarray(planes.transpose(1, 0, 2))
+        self._planes = np.ascontiguousarray(planes.transpose(1, 0, 2), np.float32)
         self._mean = small_mean(model)[rows, columns].astype(np.float32)
         shares = node_shares(self._table, int(model.grid[0]))
         self._shares = sparse.csr_array(sparse.csr_array(shares[:, model.active]).T)
         rest, eyes = model.rest, model.eyes
+        within = sparse.csr_array(self._shares.T)
+        texels = ExpectedTexels(self._table, self._mean, self._planes, within)
+        self.registration = PhotometricRegistration(head, model, texels)
         self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
         steady = self._table.regions == "head"
         self._skin = np.flatnonzero(steady)[::7]
+
+    def registered(
+        self, frame: Frame, face: FacePose, geometry: Float32, view: Float32, guess: Float32
+    ) -> Float32:
+        """The geometry (P,) of the face in `frame`: the tracked `geometry`, moved until the frame
+        agrees with the `guess` (A,) of its appearance. `view` as in `appearance`."""
+        frame = mirror_frame(frame) if frame.mirrored else frame
+        return self.registration.registered(frame, face.world_from_head, geometry, guess, view)
 
     def appearance(
         self, frame: Frame, face: FacePose, geometry: Float32, view: Float32, guess: Float32
@@ -57,8 +71,10 @@ class PictureEncoder:
         model = self._model
         vertices, normals = self._posed.of(geometry, face.gaze)
         frame = mirror_frame(frame) if frame.mirrored else frame
+        marks, _ = project(frame.camera, face.world_from_head.apply(face.landmarks))
+        rgb = sharpened(frame.rgb, float(model.sharpening[0]), marks)
         found = unwrap(
-            self._table, frame.rgb, frame.camera, face.world_from_head, vertices, normals,
+            self._table, rgb, frame.camera, face.world_from_head, vertices, normals,
             face.landmarks,
         )  # fmt: skip
         weight = texel_weight(np.rint(found.seen * 255).astype(np.uint8))
