@@ -7,7 +7,7 @@ predicted from the tracked state (driven); what a decoder does with it is the sa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -107,8 +107,6 @@ class PersonalModel:
     95 %. More means that somebody else is driving."""
     distortion: Float32
     """(P + A,): squared error that one unit of each number makes, for the bitstream."""
-    sharpening: Float32 = field(default_factory=lambda: np.zeros(1, np.float32))
-    """(1,): by how much avatar.sharpening strengthens pictures before they are unwrapped."""
 
     def __post_init__(self) -> None:
         numbers, nodes = len(self.moves), len(self.active) * len(self.planes)
@@ -128,7 +126,6 @@ class PersonalModel:
             "any_map": (DRIVERS, numbers + appearance),
             "own_centre": (OWN_DRIVERS + numbers,), "own_scale": (OWN_DRIVERS + numbers,),
             "strangeness": (2,), "distortion": (numbers + appearance,),
-            "sharpening": (1,),
         }  # fmt: skip
         for name, shape in wanted.items():
             value = getattr(self, name)
@@ -213,8 +210,6 @@ class PersonalModel:
             if item.name in found:
                 continue
             value = tensors.get(item.name)
-            if value is None and item.default_factory is not MISSING:
-                continue  # written before there was such an array
             if value is None:
                 raise ModelError(f"personal model: expected the array {item.name!r}, found none")
             if value.dtype == np.float16:

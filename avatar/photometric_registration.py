@@ -30,7 +30,7 @@ from streams.rigid import Rigid
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
-TEXELS = 2400
+TEXELS = 1500
 """That are compared, evenly over the face."""
 HELD_BACK = 30.0
 """Squared code values a texel that a square millimetre of motion costs. Chosen on the first four
@@ -75,7 +75,9 @@ class PhotometricRegistration:
         flat = model.moves.transpose(1, 0, 2).reshape(len(moving), -1)
         self._model = model
         self._rest = np.asarray(vertices @ model.rest, np.float32)
-        self._moves = (vertices[:, moving] @ flat).reshape(len(at), -1, 3).astype(np.float32)
+        # (3, t, P): x, y and z apart, so that products run over whole rows.
+        moves = (vertices[:, moving] @ flat).reshape(len(at), -1, 3)
+        self._moves = np.ascontiguousarray(moves.transpose(2, 0, 1), np.float32)
         count = head.template_size
         faces = head.faces[(head.faces < count).all(1)]
         smooth = SmoothNormals(faces, head.weld[:count], np.arange(count))
@@ -111,8 +113,10 @@ class PhotometricRegistration:
         slope = np.stack(
             [_sampled(np.asarray(g, np.float32), near) for g in (across, down)], axis=1
         )
-        steer = (slope[:, None] @ derivative)[:, 0]
-        jacobian = (self._moves @ steer[:, :, None])[:, :, 0]
+        steer = slope[:, :1] * derivative[:, 0] + slope[:, 1:] * derivative[:, 1]
+        jacobian = steer[:, :1] * self._moves[0]
+        for axis in (1, 2):
+            jacobian += steer[:, axis : axis + 1] * self._moves[axis]
         error = _even(expected - _sampled(grey, near), weight)
         weight /= np.maximum(1.0, np.abs(error) / USUAL_ERROR)
         held = (HELD_BACK * len(error) * self._mm2).astype(np.float32)
@@ -135,7 +139,7 @@ class PhotometricRegistration:
         return np.asarray(sums * float(model.gain(appearance) @ LUMA), np.float32)
 
     def _points(self, geometry: Float32) -> Float32:
-        return self._rest + np.tensordot(self._moves, geometry, (1, 0))
+        return self._rest + (self._moves @ geometry).T
 
     def _facing(self, pose: Rigid, camera: Camera, points: Float32) -> Float32:
         """(t,) 0..1 as avatar.unwrapping sees texels, by the normals of the resting face."""
@@ -168,7 +172,7 @@ def registered_slow(
     weight = r._facing(pose, frame.camera, points).astype(np.float64)
 
     def pixels(code: Array) -> Array:
-        moved = r._rest + np.tensordot(r._moves.astype(np.float64), code, (1, 0))
+        moved = r._rest + np.einsum("ctp,p->tc", r._moves.astype(np.float64), code)
         return project(frame.camera, pose.apply(moved))[0]
 
     start = geometry.astype(np.float64)

@@ -1,6 +1,6 @@
-"""Detail made stronger before a picture is unwrapped, because what is drawn from textures is softer
-than what they were taken from: texels are sampled twice, no two frames lie exactly on each other,
-and a code holds the coarse before the fine."""
+"""Detail made stronger before a picture is encoded: what is drawn from a code is softer than its
+source, because texels are sampled twice, no two frames lie exactly on each other, and a code holds
+the coarse before the fine."""
 
 from __future__ import annotations
 

@@ -200,8 +200,6 @@ def test_model_survives_its_tensors(model) -> None:
     np.testing.assert_allclose(again.node_moves, model.node_moves, rtol=2e-3, atol=2e-3)
     assert again.planes.tobytes() == model.planes.tobytes()
     tensors = model.tensors()
-    older = {k: v for k, v in tensors.items() if k != "sharpening"}  # written by 0.1
-    assert PersonalModel.from_tensors(older, model.mean, model.opacity).sharpening == 0.0
     with pytest.raises(ModelError, match="gaze_map"):
         PersonalModel.from_tensors(
             {k: v for k, v in tensors.items() if k != "gaze_map"}, model.mean, model.opacity

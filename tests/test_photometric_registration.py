@@ -11,20 +11,18 @@ import cv2
 import numpy as np
 import pytest
 
+from apps.likeness_evaluation import evaluate_likeness
 from avatar.driving import OwnDriving
-from avatar.enrolment.missing_detail import AMOUNTS, missing_sharpening
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentOptions, enrol
-from avatar.enrolment.registration import Registration
 from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import LandmarkMap
 from avatar.mesh_assembly import view_direction
 from avatar.personal_atlas import face_texels, texel_strides
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import PersonalModel
 from avatar.photometric_registration import MOST_MM, registered_slow
-from avatar.picture_encoder import PictureEncoder, face_table
+from avatar.picture_encoder import SHARPENING, PictureEncoder, face_table
 from avatar.posed_face import PosedFace
 from avatar.sharpening import SIGMA, sharpened
 from avatar.unwrapping import IN_MOUTH, unwrap
@@ -158,29 +156,17 @@ def test_sharpening_adds_what_a_blur_takes() -> None:
     assert sharpened(rgb, 0.7, marks * np.nan) is rgb
 
 
-def test_a_softer_avatar_is_sharpened_more(tracked: Tracked, model: PersonalModel) -> None:
-    head, table = HeadMesh.open("default"), face_table(HeadMesh.open("default"))
-    seen = Observations.of([state for _, state in tracked[:TRAINED]])
-    posed = PosedFace(head, model.rest, model.moves, model.eyes, model.gaze_map)
-    codes = Registration.fit(head, LandmarkMap.open(), seen).codes(seen)
-    rows = np.arange(0, TRAINED, 10)
-    found = [
-        unwrap(
-            table, tracked[k][0].rgb, tracked[k][0].camera, seen.world_from_head[k],
-            *posed.of(codes[k], seen.gaze[k]), seen.landmarks[k],
-        )
-        for k in rows
-    ]  # fmt: skip
-    textures = (
-        np.stack([one.colours for one in found]),
-        np.stack([np.rint(one.seen * 255).astype(np.uint8) for one in found]),
-    )
-    soft = replace(model, mean=cv2.GaussianBlur(model.mean, (0, 0), 2.5))
-    amounts = [
-        missing_sharpening(m, table, seen.at(rows), codes[rows], textures) for m in (model, soft)
-    ]
-    assert amounts[0] < amounts[1]
-    assert set(amounts) <= set(AMOUNTS.tolist())
+def test_sharpening_makes_the_encoded_picture_sharper(
+    tracked: Tracked, model: PersonalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, found = tracked[TRAINED::4], []
+    for amount in (0.0, SHARPENING):
+        monkeypatch.setattr("avatar.picture_encoder.SHARPENING", amount)
+        avatar = PersonalAvatar(model, "avatars/test", fade=False)
+        found.append(evaluate_likeness(avatar, rows, with_frames=True).figures)
+    plain, sharp = found
+    assert sharp.sharpness > plain.sharpness + 0.005
+    assert sharp.psnr_db > plain.psnr_db - 0.5
 
 
 def test_mouths_are_looked_at_most() -> None:

@@ -14,7 +14,6 @@ from avatar.driving import OwnDriving, own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
 from avatar.enrolment.learning_picture import LearningPicture
-from avatar.enrolment.missing_detail import missing_sharpening
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import Outline, shaped_scalp
@@ -32,11 +31,9 @@ from avatar.personal_atlas import STATIC_PARTS, personal_uv
 from avatar.personal_head import template_as
 from avatar.personal_model import CHART, PersonalModel
 from avatar.picture_encoder import PictureEncoder, face_table, template_faces
-from avatar.sharpening import sharpened
 from avatar.unwrapping import TexelTable, unwrap
 from streams.frame import Frame
 from streams.mirror import mirror_frame
-from streams.projection import project
 from streams.tracked_state import FacePose
 
 Float32 = npt.NDArray[np.float32]
@@ -97,8 +94,6 @@ class Moments:
     seen: Observations
     codes: Float32
     """(N, P) the geometry numbers on which frames are unwrapped."""
-    sharpening: float = 0.0
-    """Of the frames before that, see avatar.sharpening."""
 
     def spread(self, most: int) -> Moments:
         """At most so many, evenly far apart."""
@@ -160,15 +155,11 @@ def enrol(
     moments = Moments(chosen, registration.codes(chosen))
     if options.registered_frames:
         few = moments.spread(options.registered_frames)
-        textures = read_textures(video, head, registration, few, progress, matte)
         quick = replace(options, basis=replace(options.basis, rounds=FIRST_ROUNDS))
+        textures = read_textures(video, head, registration, few, progress, matte)
         first = learn(registration, few, textures, quick, progress, show)
-        moments = registered(video, head, first, moments, progress)
-        amount = missing_sharpening(
-            first, textures.table, few.seen, few.codes, (textures.colours, textures.seen)
-        )
-        moments = replace(moments, sharpening=amount)
         del textures
+        moments = registered(video, head, first, moments, progress)
     textures = read_textures(video, head, registration, moments, progress, matte)
     return learn(registration, moments, textures, options, progress, show)
 
@@ -231,10 +222,8 @@ def read_textures(
     done, middle = 0, None
     for row, frame in _frames_of(video, chosen):
         vertices, normals = posed.of(codes[row], chosen.gaze[row])
-        pose, marks = chosen.world_from_head[row], chosen.landmarks[row]
-        rgb = sharpened(frame.rgb, moments.sharpening, project(frame.camera, pose.apply(marks))[0])
         found = unwrap(
-            table, rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
+            table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
             chosen.landmarks[row],
         )  # fmt: skip
         if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
@@ -352,7 +341,6 @@ def learn(
         any_map=_f32(anyone.folded()),
         strangeness=np.percentile(own_strangeness(chosen), [50, 95]).astype(np.float32),
         distortion=_f32(errors),
-        sharpening=np.array([moments.sharpening], np.float32),
     )
 
 
