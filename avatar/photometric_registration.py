@@ -139,7 +139,7 @@ class PhotometricRegistration:
         return np.asarray(sums * float(model.gain(appearance) @ LUMA), np.float32)
 
     def _points(self, geometry: Float32) -> Float32:
-        return self._rest + (self._moves @ geometry).T
+        return np.asarray(self._rest + (self._moves @ geometry).T, np.float32)
 
     def _facing(self, pose: Rigid, camera: Camera, points: Float32) -> Float32:
         """(t,) 0..1 as avatar.unwrapping sees texels, by the normals of the resting face."""
