@@ -25,7 +25,7 @@ UInt8 = npt.NDArray[np.uint8]
 SHARPENING = 1.0
 """Of the picture before it is projected: what is drawn from a code is softer than what it was taken
 from. Only here, not in learning and not in registration: on one clip it made up for 0.09 of the
-sharpness at 0.1 dB, where learning from sharpened pictures cost twice that."""
+sharpness at 0.1 dB, where learning from sharpened pictures cost two to three times that."""
 LEAST_VISIBLE = 0.25
 """Share of the face's texels that must be seen for a picture to say what the face looks like."""
 
