@@ -81,7 +81,7 @@ class PersonalAvatar(Closing):
         usual = float(model.strangeness[0])
         self._acquaintance = Acquaintance(model.landmark_rest, model.landmark_moves, usual)
         self._seen_share, self._last_t_ns = 0.0, None
-        self._told: Float32 | None = None
+        self._told: tuple[Float32, Float32] | None = None  # geometry and appearance
 
     def close(self) -> None:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
@@ -109,20 +109,24 @@ class PersonalAvatar(Closing):
                 both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
                 both = np.clip(both, -FARTHEST, FARTHEST)
                 geometry, appearance = np.split(both, [model.geometry_size])
-            seen = None
+            told = None
             if frame is not None and is_own and self._origin == "auto":
                 view = view_direction(face.world_from_head, None)
-                seen, visible = self._encoder.appearance(frame, face, geometry, view, appearance)
-                seen = seen if visible >= LEAST_VISIBLE else None
-            self._seen_share = self._moved(self._seen_share, seen is not None, state.t_ns, FADE_S)
+                exact = self._encoder.registered(frame, face, geometry, view, appearance)
+                seen, visible = self._encoder.appearance(frame, face, exact, view, appearance)
+                if visible >= LEAST_VISIBLE:
+                    told = exact - geometry, seen - appearance
+            self._seen_share = self._moved(self._seen_share, told is not None, state.t_ns, FADE_S)
             share, self._last_t_ns = self._seen_share, state.t_ns
-            # Where the picture goes, what it last told beyond the driven code fades away.
-            if seen is not None:
-                self._told = seen - appearance
+            # Where the picture goes, what it last told beyond the driven code and
+            # the tracked shape fades away.
+            if told is not None:
+                self._told = told
             elif not is_own:
                 self._told = None
             if self._told is not None:
-                appearance = appearance + np.float32(share) * self._told
+                geometry = geometry + np.float32(share) * self._told[0]
+                appearance = appearance + np.float32(share) * self._told[1]
         else:
             self._told = None
             self._acquaintance.forget()

@@ -34,7 +34,10 @@ from tracking.tracker import Tracker, TrackerOptions
 
 FRAMES, TRAINED = 150, 120
 SMALL = EnrolmentOptions(
-    appearance=96, basis=BasisOptions(grid=12, planes=4, rounds=3), least_frames=30
+    appearance=96,
+    basis=BasisOptions(grid=12, planes=4, rounds=3),
+    least_frames=30,
+    registered_frames=40,
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
-from avatar.driving import own_inputs
+from avatar.driving import OwnDriving, own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
 from avatar.enrolment.learning_picture import LearningPicture
@@ -20,18 +20,25 @@ from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import OutlineView, shaped_scalp
 from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texel_filling import TexelSurface
-from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, Watch, fit_basis
+from avatar.enrolment.texture_basis_fit import (
+    LEAST_SEEN,
+    BasisFit,
+    BasisOptions,
+    Watch,
+    fit_basis,
+)
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import STATIC_PARTS, personal_uv
 from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.personal_model import CHART, PersonalModel
-from avatar.picture_encoder import face_table, reduced_mean, template_faces
+from avatar.picture_encoder import PictureEncoder, face_table, reduced_mean, template_faces
 from avatar.unwrapping import TexelTable, unwrap
 from streams.camera import Camera
 from streams.frame import Frame
 from streams.mirror import mirror_frame
 from streams.rigid import Rigid
+from streams.tracked_state import FacePose
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -63,6 +70,9 @@ class EnrolmentOptions:
     """A longer video is thinned evenly to so many."""
     least_frames: int = 60
     """Fewer moments with a face are too few."""
+    registered_frames: int = 300
+    """So many frames, evenly far apart, make the first picture of the person, to which all are
+    registered photometrically; 0: landmarks are taken as they are."""
 
 
 Matte = Callable[[UInt8], Float32]
@@ -76,6 +86,8 @@ CELL_M = 0.002
 """Metres; see TexelSurface.cell. A texel of the face has about one."""
 FACE_M = 0.008
 """Metres from the landmarks, on the template: so near, background is kept out by the shape."""
+FIRST_ROUNDS = 3
+"""Of learning the first picture."""
 MATTE_EVERY = 3
 """A new mask for every n-th of the face's frames: hair moves little between them."""
 
@@ -83,6 +95,21 @@ MATTE_EVERY = 3
 def all_person(rgb: UInt8) -> Float32:
     """The matte of one who knows no background."""
     return np.ones(rgb.shape[:2], np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What is learned from."""
+
+    seen: Observations
+    codes: Float32
+    """(N, P) the geometry numbers on which frames are unwrapped."""
+
+    def spread(self, most: int) -> Moments:
+        """At most so many, evenly far apart."""
+        count = len(self.seen)
+        rows = np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.intp))
+        return replace(self, seen=self.seen.at(rows), codes=self.codes[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,10 +164,53 @@ def enrol(
         outlined = stages.once("outline", with_outline)
         registration = outlined(video, head, registration, chosen, matte)
     progress("registering", 1.0)
+    moments = Moments(chosen, registration.codes(chosen))
+    if options.registered_frames:
+        codes = stages.once("registration", registered_codes)(
+            video, head, registration, moments, options, progress, matte, show
+        )
+        moments = replace(moments, codes=codes)
     textures = stages.once("textures", read_textures)(
-        video, head, registration, chosen, progress, matte
+        video, head, registration, moments, progress, matte
     )
-    return learn(head, registration, chosen, textures, options, progress, show, stages)
+    return learn(registration, moments, textures, options, progress, show, stages)
+
+
+def registered_codes(
+    video: Video,
+    head: HeadMesh,
+    registration: Registration,
+    moments: Moments,
+    options: EnrolmentOptions,
+    progress: Progress,
+    matte: Matte,
+    show: Show | None,
+) -> Float32:
+    """(N, P) geometry numbers of the moments, all frames registered to one picture of the person,
+    which is learned from a part of them first."""
+    few = moments.spread(options.registered_frames)
+    quick = replace(options, basis=replace(options.basis, rounds=FIRST_ROUNDS))
+    textures = read_textures(video, head, registration, few, progress, matte)
+    first = learn(registration, few, textures, quick, progress, show)
+    del textures
+    return registered(video, head, first, moments, progress).codes
+
+
+def registered(
+    video: Video, head: HeadMesh, model: PersonalModel, moments: Moments, progress: Progress
+) -> Moments:
+    """The moments with the geometry numbers of every frame moved until it agrees with what the
+    `model`, a first one, expects of it: all frames registered to one picture of the person."""
+    encoder, driving = PictureEncoder(head, model), OwnDriving(model)
+    seen, codes = moments.seen, moments.codes.copy()
+    views = seen.view_directions()
+    for row, frame in _frames_of(video, seen):
+        pose, gaze = seen.world_from_head[row], seen.gaze[row]
+        expected = driving.appearance(pose, codes[row], gaze)
+        face = FacePose(seen.blendshapes[row], seen.landmarks[row], gaze, pose, 1.0)
+        codes[row] = encoder.registered(frame, face, codes[row], views[row], expected)
+        progress("registering photometrically", (row + 1) / len(seen))
+    return replace(moments, codes=codes)
 
 
 def with_outline(
@@ -169,16 +239,16 @@ def read_textures(
     video: Video,
     head: HeadMesh,
     registration: Registration,
-    chosen: Observations,
+    moments: Moments,
     progress: Progress,
     matte: Matte,
 ) -> Textures:
-    """Unwrap the chosen frames. Raises EnrolmentError when the video ends before the last."""
+    """Unwrap the moments' frames. Raises EnrolmentError when the video ends before the last."""
     table, posed = face_table(head), registration.posed(head)
-    codes = registration.codes(chosen)
+    chosen, codes = moments.seen, moments.codes
     count, n = len(chosen), len(table.rows)
     colours, seen = np.zeros((count, n, 3), np.uint8), np.zeros((count, n), np.uint8)
-    facing, shown = np.zeros(n), np.zeros(n)
+    facing, shown, disclosed = np.zeros(n), np.zeros(n), np.zeros(n)
     static = static_texture(head, registration)
     static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
     mask = inside = np.zeros((0, 0), np.float32)
@@ -198,6 +268,7 @@ def read_textures(
         person[beyond] = found.sampled(inside)[beyond]
         facing += found.seen
         shown += found.seen * person
+        disclosed += found.disclosed
         colours[row], seen[row] = found.colours, np.rint(found.seen * person**SURE * 255)
         if row in static_rows:
             static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], inside)
@@ -209,6 +280,8 @@ def read_textures(
         raise EnrolmentError(
             f"enrol: expected {count} frames with a face, the video gave {done}; is the file cut?"
         )
+    # What never lay between the lips would take their colour, and show it to who opens the mouth.
+    seen[:, disclosed < LEAST_SEEN * count] = 0
     average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
     surface = TexelSurface(
         table.at_vertices @ registration.likeness.vertices, table.regions, hair_share(head, table),
@@ -248,9 +321,8 @@ def _frames_of(video: Video, chosen: Observations) -> Iterator[tuple[int, Frame]
 
 
 def learn(
-    head: HeadMesh,
     registration: Registration,
-    chosen: Observations,
+    moments: Moments,
     textures: Textures,
     options: EnrolmentOptions,
     progress: Progress,
@@ -259,6 +331,7 @@ def learn(
 ) -> PersonalModel:
     """Fit textures, code and driving."""
     stages = stages or LearningStages()
+    chosen, geometry = moments.seen, moments.codes
     gains = exposure_gains(textures)
     middle, watch = textures.middle, None
     if show is not None and middle is not None:
@@ -279,7 +352,6 @@ def learn(
     log_gain = np.log(gains)
     gain_sigma = np.maximum(log_gain.std(0), 0.01)
     appearance = np.concatenate([log_gain / gain_sigma, space.codes(products, views)], axis=1)
-    geometry = registration.codes(chosen)
     moved_mm2 = 1e6 * (registration.landmark_moves**2).sum(1) / len(registration.landmark_rest)
     inputs = own_inputs(chosen.poses(), geometry, chosen.gaze)
     own = OwnFit.fit(inputs, appearance, moved_mm2)
