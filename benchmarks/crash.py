@@ -126,8 +126,8 @@ class Recorder:
             time.sleep(max(0.0, self._seconds - (now_ns() - began_ns) / 1e9))
         finally:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(START_S)
             killed_ns = now_ns()
+            self._process.wait(START_S)
         told = [line for line in lines.read().splitlines(True) if line.endswith("\n")]
         saved: dict[str, int] = json.loads(told[-1]) if told else {}
         return self._examined(began_ns, killed_ns, saved)
@@ -203,7 +203,7 @@ def table(done: Sequence[Round]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--clip", type=Path, default=asset_path("clips/demo"))
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

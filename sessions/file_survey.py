@@ -49,6 +49,8 @@ class Survey:
     """Whether the parameters of the seal are there."""
     first_found: bool = False
     """Whether the first sealed chunk is there, which holds the header."""
+    data_end: int = 0
+    """Where the records end and the index begins, bytes; 0 where it is not to be seen."""
     index: str = ""
     """What is wrong with the index; "" when nothing is."""
 
@@ -89,7 +91,6 @@ class _Surveyor:
         self._chunk: Piece | None = None
         self._found: Index = {}
         self._footer: Piece | None = None
-        self._data_end = 0
         self._statistics: Statistics | None = None
         self._chunk_indexes: list[ChunkIndex] = []
         walk = RecordWalk(file, size, seal, loose)
@@ -128,7 +129,7 @@ class _Surveyor:
         elif piece.opcode == Opcode.STATISTICS:
             self._statistics = record
         elif piece.opcode == Opcode.DATA_END:
-            self._data_end = piece.end
+            survey.data_end = piece.end
         elif piece.opcode == Opcode.FOOTER:
             self._footer = piece
 
@@ -174,13 +175,13 @@ class _Surveyor:
     def _index_fault(self, ended: bool) -> str:
         """What is wrong with the index at the end of the file, or ""."""
         survey = self.survey
-        if self._footer is None or not self._data_end or not ended:
+        if self._footer is None or not survey.data_end or not ended:
             return "it was missing"
         footer: Footer = self._footer.record
-        if footer.summary_start != self._data_end or self._statistics is None:
+        if footer.summary_start != survey.data_end or self._statistics is None:
             return "it was missing"
-        self._file.seek(self._data_end)
-        summary = self._file.read(self._footer.end - 4 - self._data_end)
+        self._file.seek(survey.data_end)
+        summary = self._file.read(self._footer.end - 4 - survey.data_end)
         if footer.summary_crc and zlib.crc32(summary) != footer.summary_crc:
             return "it was damaged"
         wanted = [(c.at, c.end - c.at, c.first_ns, c.last_ns) for c in survey.chunks]

@@ -127,7 +127,10 @@ def unpacked(chunk: Chunk, seal: Seal | None) -> bytes:
                 raise ValueError("chunk: zstd names another size than the chunk")
             data = zstandard.ZstdDecompressor().decompress(data, max_output_size=max(size, 1))
         elif name == "lz4":
-            data = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
+            frame = lz4.frame.LZ4FrameDecompressor()
+            data = frame.decompress(data, max_length=size + 1)
+            if not frame.eof:
+                raise ValueError("chunk: its LZ4 frame does not end where its records do")
         elif name:
             raise ValueError(f"chunk: packed by {name!r}, which this version does not know")
     except (zstandard.ZstdError, RuntimeError, MemoryError) as error:

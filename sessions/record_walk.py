@@ -194,7 +194,7 @@ class RecordWalk:
         self._in_vain += _ATTEMPT
         try:
             opcode, length = PREFIX.unpack(self._bytes(at, PREFIX.size))
-            if opcode not in _KINDS or length > self._size - at:
+            if not 1 <= opcode <= _LAST_OPCODE or length > self._size - at:
                 return False
             if opcode in _LOOSE and not self._loose:
                 return False

@@ -307,7 +307,9 @@ def _losses(survey: Survey, timed: list[Kept], bytes_s: float) -> tuple[Loss, ..
         length = damage.end - damage.at
         chunks = round(length / mean)
         seconds = 0.0
-        if chunks or damage.chunk:
+        if survey.data_end and damage.at >= survey.data_end:
+            chunks = 0
+        elif chunks or damage.chunk:
             chunks = max(chunks, 1)
             if after_ns is not None and before_ns is not None:
                 seconds = max(before_ns - after_ns, 0) / 1e9
