@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from mcap.writer import CompressionType, IndexType, Writer
 
-from sessions import sealing
+from sessions import chunk_file, sealing
 from sessions.picture_track import PictureOptions
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
@@ -31,11 +32,22 @@ STEP_NS = 600_000_000
 
 def write_seeds(folder: Path) -> list[Path]:
     """The files, in `folder`."""
-    rng = np.random.default_rng(0)
+    usual = chunk_file.CHUNK_BYTES, sealing.OPS, sealing.MEMORY
+    chunk_file.CHUNK_BYTES, sealing.OPS, sealing.MEMORY = 6000, *QUICK
+    try:
+        return _written(folder, np.random.default_rng(0))
+    finally:
+        chunk_file.CHUNK_BYTES, sealing.OPS, sealing.MEMORY = usual
+
+
+def _written(folder: Path, rng: np.random.Generator) -> list[Path]:
+    # Nothing in them comes of a clock; only what is sealed differs, by its random nonces.
+    options = SessionOptions(wait_s=30.0, flush_s=600.0, stamped=False)
+    lossless = replace(options, pictures=PictureOptions(lossless=True))
     paths = [
-        _session(folder / "plain.mcap", rng, SessionOptions(wait_s=30.0)),
-        _session(folder / "lossless.mcap", rng, SessionOptions(PictureOptions(True), wait_s=30.0)),
-        _sealed(folder / "sealed.mcap", rng),
+        _session(folder / "plain.mcap", rng, options),
+        _session(folder / "lossless.mcap", rng, lossless),
+        _session(folder / "sealed.mcap", rng, options, SECRET),
         _foreign(folder / "foreign.mcap", rng, CompressionType.LZ4, True),
         _foreign(folder / "unchunked.mcap", rng, CompressionType.NONE, False),
     ]
@@ -43,15 +55,6 @@ def write_seeds(folder: Path) -> list[Path]:
     data = paths[0].read_bytes()
     cut.write_bytes(data[: len(data) * 2 // 3])
     return [*paths, cut]
-
-
-def _sealed(path: Path, rng: np.random.Generator) -> Path:
-    usual = sealing.OPS, sealing.MEMORY
-    sealing.OPS, sealing.MEMORY = QUICK
-    try:
-        return _session(path, rng, SessionOptions(wait_s=30.0), SECRET)
-    finally:
-        sealing.OPS, sealing.MEMORY = usual
 
 
 def _session(

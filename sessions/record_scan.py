@@ -33,8 +33,8 @@ MOST_RECORD = 256 << 20
 MOST_UNPACKED = 256 << 20
 """Bytes of a chunk's records."""
 MOST_CHANNELS = 4096
-MOST_MESSAGES = 1 << 18
-"""Of a chunk: the smallest ones have 31 bytes, so that a chunk as `ChunkFile` makes them has at
+MOST_RECORDS = 1 << 18
+"""Of a chunk: the smallest messages have 31 bytes, so that a chunk as `ChunkFile` makes them has at
 most half of these."""
 
 
@@ -144,13 +144,9 @@ def unpacked(chunk: Chunk, seal: Seal | None) -> bytes:
 
 def messages_of(data: bytes, channels: set[int] | None = None) -> Iterator[RawMessage]:
     """The messages of unpacked records, of these channels or of all, in their order."""
-    count = 0
     for opcode, at, end in records_of(data):
         if opcode != Opcode.MESSAGE:
             continue
-        count += 1
-        if count > MOST_MESSAGES:
-            raise ValueError(f"chunk: has more than {MOST_MESSAGES} messages")
         if end - at < MESSAGE.size:
             raise ValueError(f"message: expected at least {MESSAGE.size} bytes, got {end - at}")
         channel, sequence, log_ns, publish_ns = MESSAGE.unpack_from(data, at)
@@ -165,12 +161,10 @@ Index = dict[int, list[tuple[int, int]]]
 def index_of(data: bytes) -> Index:
     """The index of a chunk's unpacked records, by time as MCAP asks for it."""
     index: Index = {}
-    count = 0
     for opcode, at, end in records_of(data):
         if opcode == Opcode.MESSAGE:
-            count += 1
-            if end - at < MESSAGE.size or count > MOST_MESSAGES:
-                raise ValueError(f"chunk: its message {count} is damaged or one too many")
+            if end - at < MESSAGE.size:
+                raise ValueError(f"message: expected at least {MESSAGE.size} bytes, got {end - at}")
             channel, _, log_ns, _ = MESSAGE.unpack_from(data, at)
             index.setdefault(channel, []).append((log_ns, at - PREFIX.size))
     for entries in index.values():
@@ -196,12 +190,15 @@ def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
 
 def records_of(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Opcode, start and end of the body of every one of a chunk's unpacked records."""
-    at = 0
+    at = count = 0
     while at < len(data):
         if len(data) - at < PREFIX.size:
             raise ValueError("chunk: ends within a record")
         opcode, length = PREFIX.unpack_from(data, at)
         at += PREFIX.size
+        count += 1
+        if not opcode or count > MOST_RECORDS:
+            raise ValueError(f"chunk: its record {count} is none, or one too many")
         if length > len(data) - at:
             raise ValueError(f"chunk: a record of {length} bytes goes beyond its end")
         yield opcode, at, at + length
