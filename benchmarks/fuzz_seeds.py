@@ -68,7 +68,7 @@ def _session(
     face = FacePose(np.zeros(52, np.float32), np.zeros((478, 3), np.float32), ahead, rigid, 0.5)
     header = SessionHeader(0, 1, "fuzz", "made up", cameras=(camera,), consent="nobody is in it")
     with SessionWriter(path, header, options, secret) as session:
-        for k in range(3):
+        for k in range(2):
             t_ns = k * STEP_NS
             rgb = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
             samples = rng.integers(-99, 99, (40, 2)).astype(np.int16)

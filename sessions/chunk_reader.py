@@ -112,6 +112,8 @@ class ChunkReader(Closing):
             data = unpacked(packed, self._seal)
             if packed.compression == COMPRESSION:
                 self._require_order(at, number_of(packed.data))
+            elif self._seal is not None:
+                raise ValueError(f"byte {at}: a chunk is not sealed as the others are")
         except ValueError as error:
             raise self.damaged(error) from error
         self._kept[at] = data

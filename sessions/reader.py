@@ -144,7 +144,7 @@ class SessionReader(Closing):
         tracks: dict[int, _PictureTrack] = {}
         for channel in chosen:
             if channel.seam == "frames":
-                tracks[channel.number] = _PictureTrack(channel)
+                tracks[channel.number] = self._track(channel)
                 if start_ns is not None:
                     key_ns = self._key_before(channel.number, start_ns)
                     first_ns = min(start_ns if first_ns is None else first_ns, key_ns)
@@ -315,7 +315,7 @@ class SessionReader(Closing):
             return track.newest
         key_ns = self._key_before(channel.number, found.log_ns)
         if track is None or not key_ns <= track.stands_ns < found.log_ns:
-            track = self._tracks[channel.number] = _PictureTrack(channel)
+            track = self._tracks[channel.number] = self._track(channel)
             start_ns = key_ns
         else:
             start_ns = track.stands_ns + 1
@@ -325,6 +325,12 @@ class SessionReader(Closing):
             frame = self._record(raw, channel, track, wanted)  # pyright: ignore[reportAssignmentType]
         track.newest, track.newest_ns = frame, found.log_ns
         return frame
+
+    def _track(self, channel: SessionChannel) -> _PictureTrack:
+        try:
+            return _PictureTrack(channel)
+        except ValueError as error:
+            raise SessionError(f"{self.path}: {channel.topic} cannot be read ({error})") from error
 
     def _record(
         self,

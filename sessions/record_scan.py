@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,8 @@ MOST_RECORD = 256 << 20
 MOST_UNPACKED = 256 << 20
 """Bytes of a chunk's records."""
 MOST_CHANNELS = 4096
+MOST_CACHED = 16 << 10
+"""Bytes of a schema or channel that is remembered."""
 MOST_RECORDS = 1 << 18
 """Of a chunk: the smallest messages have 31 bytes, so that a chunk as `ChunkFile` makes them has at
 most half of these."""
@@ -178,14 +181,24 @@ def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
     channels: dict[int, Channel] = {}
     for opcode, at, end in records_of(data):
         if opcode == Opcode.SCHEMA:
-            schema = parsed(Schema, data[at:end])
+            schema = _definition(Schema, data[at:end])
             schemas[schema.id] = schema
         elif opcode == Opcode.CHANNEL:
-            channel = parsed(Channel, data[at:end])
+            channel = _definition(Channel, data[at:end])
             channels[channel.id] = channel
     if len(channels) > MOST_CHANNELS or len(schemas) > MOST_CHANNELS:
         raise ValueError(f"chunk: defines {len(channels)} channels; at most {MOST_CHANNELS} are")
     return schemas, channels
+
+
+def _definition(kind: type[Any], body: bytes) -> Any:
+    """A schema or a channel, which every chunk of a file repeats."""
+    return _cached(kind, body) if len(body) <= MOST_CACHED else parsed(kind, body)
+
+
+@lru_cache(64)
+def _cached(kind: type[Any], body: bytes) -> Any:
+    return parsed(kind, body)
 
 
 def records_of(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -113,7 +113,7 @@ class RecordWalk:
             at = end
         footed = False
         while at < self._size:
-            if footed and self._bytes(at, len(MAGIC)) == MAGIC:
+            if footed and self._bytes(at, len(MAGIC), short=True) == MAGIC:
                 at += len(MAGIC)
                 self.ended = at == self._size
                 footed = False
