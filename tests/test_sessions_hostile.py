@@ -56,16 +56,16 @@ def _zstd_tells_a_terabyte(path: Path) -> Path:
 
 def _zstd_is_larger_than_told(path: Path) -> Path:
     packer = zstandard.ZstdCompressor(write_content_size=False)
-    return _chunk(path, Chunk("zstd", packer.compress(bytes(200 << 20)), 9, 0, 0, 1000))
+    return _chunk(path, Chunk("zstd", packer.compress(bytes(64 << 20)), 9, 0, 0, 1000))
 
 
 def _zstd_unpacks_to_too_much(path: Path) -> Path:
     size = MOST_UNPACKED + 1
-    return _chunk(path, Chunk("zstd", zstandard.compress(bytes(size)), 9, 0, 0, size))
+    return _chunk(path, Chunk("zstd", zstandard.compress(b"x"), 9, 0, 0, size))
 
 
 def _lz4_is_larger_than_told(path: Path) -> Path:
-    return _chunk(path, Chunk("lz4", lz4.frame.compress(bytes(200 << 20)), 9, 0, 0, 1000))
+    return _chunk(path, Chunk("lz4", lz4.frame.compress(bytes(64 << 20)), 9, 0, 0, 1000))
 
 
 def _unknown_packing(path: Path) -> Path:
@@ -73,7 +73,7 @@ def _unknown_packing(path: Path) -> Path:
 
 
 def _a_chunk_of_nothing_but_zeros(path: Path) -> Path:
-    size = 100 << 20
+    size = 32 << 20
     return _chunk(path, Chunk("zstd", zstandard.compress(bytes(size)), 9, 0, 0, size))
 
 
@@ -89,16 +89,22 @@ def _a_chunk_of_very_many_messages(path: Path) -> Path:
 
 def _a_message_of_very_many_parts(path: Path) -> Path:
     """Two bytes of a file for a message of a hundred bytes in memory."""
-    return HostileFile(path).add("state", "a", 0, b"\x22\x00" * (60 << 20)).done()
+    return HostileFile(path).add("state", "a", 0, b"\x22\x00" * (8 << 20)).done()
 
 
 def _panels_without_end(path: Path) -> Path:
-    return HostileFile(path).add("panels", "", 0, b"\x12\x00" * (60 << 20)).done()
+    return HostileFile(path).add("panels", "", 0, b"\x12\x00" * (8 << 20)).done()
 
 
 def _png(side: int, shade: int = 0) -> bytes:
     out = io.BytesIO()
-    Picture.new("RGBA", (side, side), (shade, 0, 0, 255)).save(out, "PNG")
+    Picture.new("RGBA", (side, side), (shade, 0, 0, 255)).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _wide_png() -> bytes:
+    out = io.BytesIO()
+    Picture.new("RGBA", (9000, 8)).save(out, "PNG")
     return out.getvalue()
 
 
@@ -110,11 +116,11 @@ def _shown(*pngs: bytes) -> bytes:
 
 
 def _a_png_bomb(path: Path) -> Path:
-    return HostileFile(path).add("panels", "", 0, _shown(_png(9000))).done()
+    return HostileFile(path).add("panels", "", 0, _shown(_wide_png())).done()
 
 
 def _many_large_pngs(path: Path) -> Path:
-    pngs = [_png(4000, shade) for shade in range(12)]
+    pngs = [_png(4000, shade) for shade in range(5)]
     return HostileFile(path).add("panels", "", 0, _shown(*pngs)).done()
 
 
@@ -136,7 +142,7 @@ def _encoded(side: int) -> bytes:
 
 
 def _pictures_larger_than_told(path: Path) -> Path:
-    return _video(path, _encoded(4096))
+    return _video(path, _encoded(2048))
 
 
 def _a_camera_of_a_terapixel(path: Path) -> Path:
