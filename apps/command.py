@@ -13,7 +13,9 @@ import os
 
 # Before numpy is imported anywhere: the matrices here are small, and a pool of BLAS threads on
 # busy cores makes one product wait tens of milliseconds. MediaPipe and torch have their own pools.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Whatever the environment says: how a product is split changes its last bits, and a replay would
+# not give what was recorded.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Mesa's software renderer: the stages already keep the cores busy, and threads that wait for one
 # another cost more than they gain (a sixth of drawing's CPU time on two cores).
 os.environ.setdefault("LP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
@@ -23,34 +25,45 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 
+from apps.batch import Batch, split_arguments
 from apps.bench import Bench
+from apps.compare import Compare
 from apps.demo import Demo
 from apps.doctor import Doctor
 from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
+from apps.inspect import Inspect
 from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
 from apps.repair import Repair
+from apps.replay import Replay
+from apps.session_import import Import
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 Verb = (
-    Bench
+    Batch
+    | Bench
+    | Compare
     | Demo
     | Doctor
     | Enroll
     | Export
     | Film
+    | Import
+    | Inspect
     | Preview
     | Record
     | Redact
     | Repair
+    | Replay
     | Test
     | Train
 )
@@ -60,11 +73,16 @@ VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
     "record": Record,
+    "replay": Replay,
+    "inspect": Inspect,
+    "compare": Compare,
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
+    "import": Import,
     "bench": Bench,
     "film": Film,
+    "batch": Batch,
     "train": Train,
     "repair": Repair,
     "redact": Redact,
@@ -91,7 +109,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; return the exit code."""
     try:
-        verb = _parse(list(arguments))
+        verb = parse_arguments(list(arguments))
         if isinstance(verb, int):
             return verb
         with _terminate_as_interrupt():
@@ -108,13 +126,22 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(one_line(error), FAILED)
 
 
-def _parse(arguments: list[str]) -> Verb | int:
+def parse_arguments(arguments: list[str]) -> Verb | int:
     """The verb with its options, or an exit code when there is nothing more to do."""
     if arguments[:1] == ["test"] and arguments[1:] not in (["-h"], ["--help"]):
         # Everything after it is pytest's.
         return Test(tuple(arguments[1:]))
     if not arguments:
         arguments = ["--help"]
+    if arguments[0] == "batch":
+        own, options = split_arguments(arguments[1:])
+        batch = _parsed(["batch", *own])
+        return replace(batch, options=options) if isinstance(batch, Batch) else batch
+    return _parsed(arguments)
+
+
+def _parsed(arguments: list[str]) -> Verb | int:
+    """The same, of one verb's own arguments."""
     import tyro
 
     said = io.StringIO()

@@ -14,7 +14,8 @@ class Preview:
     """Draw the avatar of whoever a source shows: in a window, or as a video with --out."""
 
     source: str = "webcam:0"
-    """webcam:NUMBER, video:PATH or synthetic:SCENE (demo, range, still, hands, away)."""
+    """webcam:NUMBER, video:PATH, session:PATH or synthetic:SCENE (demo, range, still, hands,
+    away)."""
     avatar: str = "default"
     """Which avatar is drawn."""
     out: Path | None = None

@@ -14,6 +14,8 @@ import tyro
 from apps.usage import FailedError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apps.pipeline import Stages
     from apps.recording import Recording
     from capture.frame_source import FrameSource
@@ -30,7 +32,9 @@ class Record:
     out: tyro.conf.Positional[Path]
     """FILE.mcap to write; never over another file."""
     source: str = "webcam:0"
-    """webcam:NUMBER, video:PATH or synthetic:SCENE."""
+    """webcam:NUMBER, video:PATH, session:PATH or synthetic:SCENE."""
+    more_sources: tuple[str, ...] = ()
+    """Other cameras, as in --source, whose frames are recorded beside (all live, or all files)."""
     seams: str = "frames,state,code"
     """What is recorded, of frames, state, code and audio (preview --record: panels, views too)."""
     avatar: str = "default"
@@ -73,7 +77,7 @@ class Record:
         if not consent.strip():
             raise UsageError("--consent: expected what was agreed to, got an empty text")
         sound = open_sound(self.source) if "audio" in seams else None
-        with self._open_source() as source:
+        with self._open_source(self.source) as source:
             options = RecordingOptions(
                 self.out, seams, self.source, self.avatar, self.lossless, secret, consent
             )
@@ -81,7 +85,9 @@ class Record:
             print(f"By recording you state: {consent}", file=sys.stderr)
             try:
                 if sound is not None:
-                    recording.record_sound(sound)
+                    recording.record_beside(sound)
+                for spec in self.more_sources:
+                    recording.record_beside(self._opener(spec, source.live))
                 self._record(source, recording)
             except KeyboardInterrupt:
                 recording.close()
@@ -104,14 +110,24 @@ class Record:
             raise FailedError(f"{self.source}: gave no picture; {self.out} holds none")
         return 0
 
-    def _open_source(self) -> FrameSource:
+    def _opener(self, spec: str, live: bool) -> Callable[[], FrameSource]:
+        """Opens another camera; once now, to fail before anything is recorded."""
+        with self._open_source(spec) as probe:
+            if probe.live != live:
+                raise UsageError(
+                    f"--more-sources {spec}: cameras and files have different clocks; record all "
+                    "live, or all from files"
+                )
+        return lambda: self._open_source(spec)
+
+    def _open_source(self, spec: str) -> FrameSource:
         import numpy as np
 
         from apps.sources import open_any
         from capture.frame_source import SourceOptions
 
         fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
-        return open_any(self.source, SourceOptions(fov_long_side=fov, mirrored=self.mirrored))
+        return open_any(spec, SourceOptions(fov_long_side=fov, mirrored=self.mirrored))
 
     def _record(self, source: FrameSource, recording: Recording) -> None:
         from apps.pipeline import Pipeline, PipelineOptions

@@ -53,12 +53,12 @@ class RecordingOptions:
     consent: str = CONSENT
 
 
-class BlockSource(Protocol):
-    """A sound track or a microphone, opened."""
+class RecordSource(Protocol):
+    """A sound track, a microphone or another camera, opened."""
 
-    def __iter__(self) -> Iterator[AudioBlock]: ...
+    def __iter__(self) -> Iterator[AudioBlock] | Iterator[Frame]: ...
 
-    def __next__(self) -> AudioBlock: ...
+    def __next__(self) -> AudioBlock | Frame: ...
 
     def close(self) -> None: ...
 
@@ -107,7 +107,7 @@ class Recording(Closing):
             ),
             options.secret,
         )
-        self._sound: _LiveSound | _FileSound | None = None
+        self._beside: list[_LiveBeside | _FileBeside] = []
         self._shown: tuple[Panel, ...] | None = None
 
     @property
@@ -125,10 +125,11 @@ class Recording(Closing):
             taps["panels"] = self._write_panels
         return Taps(**taps)
 
-    def record_sound(self, opened: Callable[[], BlockSource]) -> None:
-        """Record this sound beside; `opened` opens it, for a live one in a thread of its own."""
-        kind = _LiveSound if self._live else _FileSound
-        self._sound = kind(opened, self.writer)
+    def record_beside(self, opened: Callable[[], RecordSource]) -> None:
+        """Also record this, sound or another camera's frames; `opened` opens it, for a live one in
+        a thread of its own."""
+        kind = _LiveBeside if self._live else _FileBeside
+        self._beside.append(kind(opened, self.writer))
 
     def summary(self) -> str:
         """What is in the file, as a user wants to read it."""
@@ -143,19 +144,19 @@ class Recording(Closing):
 
     def close(self) -> None:
         """Finish the file. Raises SessionError when it could not take everything, SourceError
-        when the sound broke off; the file is closed then too."""
-        sound, self._sound = self._sound, None
+        when something beside broke off; the file is closed then too."""
+        beside, self._beside = self._beside, []
         try:
-            if sound is not None:
-                sound.end()
+            for one in beside:
+                one.end()
         finally:
             self.writer.close()
 
     def _take_frame(self, frame: Frame) -> None:
         if "frames" in self.options.seams:
             self.writer.write(frame)
-        if self._sound is not None:
-            self._sound.until(frame.t_ns)
+        for beside in self._beside:
+            beside.until(frame.t_ns)
 
     def _write_panels(self, shown: ShownPanels) -> None:
         if self._shown is None or not _same(self._shown, shown.panels):
@@ -163,10 +164,10 @@ class Recording(Closing):
             self.writer.write(shown)
 
 
-class _LiveSound:
-    """Writes what a microphone hears, from a thread of its own, until it is told to end."""
+class _LiveBeside:
+    """Writes what a microphone or another camera gives, from a thread of its own."""
 
-    def __init__(self, opened: Callable[[], BlockSource], writer: SessionWriter) -> None:
+    def __init__(self, opened: Callable[[], RecordSource], writer: SessionWriter) -> None:
         self._opened, self._writer = opened, writer
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -174,7 +175,7 @@ class _LiveSound:
         self._thread.start()
 
     def until(self, t_ns: int) -> None:
-        """Sound comes by itself."""
+        """It comes by itself."""
 
     def end(self) -> None:
         """Stop, and raise what went wrong."""
@@ -185,32 +186,33 @@ class _LiveSound:
 
     def _run(self) -> None:
         try:
-            with self._opened() as blocks:
-                for block in blocks:
-                    self._writer.write(block)
+            with self._opened() as records:
+                for record in records:
+                    self._writer.write(record)
                     if self._stop.is_set():
                         return
         except BaseException as error:
             self._failure = error
 
 
-class _FileSound:
-    """Writes a file's sound along with its pictures, so that both lie together in the session."""
+class _FileBeside:
+    """Writes another file's records along with the main one's frames, so that what belongs together
+    lies together in the session."""
 
-    def __init__(self, opened: Callable[[], BlockSource], writer: SessionWriter) -> None:
-        self._blocks, self._writer = opened(), writer
-        self._next = next(self._blocks, None)
+    def __init__(self, opened: Callable[[], RecordSource], writer: SessionWriter) -> None:
+        self._records, self._writer = opened(), writer
+        self._next = next(self._records, None)
 
     def until(self, t_ns: int) -> None:
         """Write what begins up to then."""
         while self._next is not None and self._next.t_ns <= t_ns:
             self._writer.write(self._next)
-            self._next = next(self._blocks, None)
+            self._next = next(self._records, None)
 
     def end(self) -> None:
         """Close the file."""
         self._next = None
-        self._blocks.close()
+        self._records.close()
 
 
 @contextlib.contextmanager
@@ -242,7 +244,7 @@ def parse_seams(text: str, recordable: tuple[str, ...]) -> tuple[str, ...]:
     return seams
 
 
-def open_sound(source_spec: str) -> Callable[[], BlockSource]:
+def open_sound(source_spec: str) -> Callable[[], RecordSource]:
     """What gives the sound that belongs to a source. Raises FailedError where there is none."""
     kind, _, where = source_spec.partition(":")
     if kind == "video":

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.pipeline import Codes, Draw
-from apps.sound_encoder import SoundFormat
+from apps.sound_line import SoundFormat
 from apps.usage import FailedError
 from apps.video_writer import VideoWriter
 from overlay.placement import place_panels
+from sessions.seams import Record
 from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
@@ -90,22 +91,24 @@ def write_film(
     return FilmTake(writer.frames, sound is not None, start_ns)
 
 
-def recorded_pictures(records: Iterable[Frame | AudioBlock]) -> Iterator[Shown | AudioBlock]:
-    """The frames of one camera as they are, and the sound."""
+def recorded_pictures(records: Iterable[Record]) -> Iterator[Shown | AudioBlock]:
+    """The frames (give those of one camera) as they are, and the sound; other records are left
+    out."""
     for record in records:
         if isinstance(record, Frame):
             yield Shown(record.t_ns, record.rgb)
-        else:
+        elif isinstance(record, AudioBlock):
             yield record
 
 
 def drawn_pictures(
-    records: Iterable[TrackedState | AvatarCode | ShownPanels | AudioBlock],
+    records: Iterable[Record],
     avatar: Codes,
     draw: Draw,
     view_of: Callable[[int], View],
 ) -> Iterator[Shown | AudioBlock]:
-    """A picture of every state or code (give only one of the two), with the panels of its time.
+    """A picture of every state or code (give only one of the two), with the panels of its time,
+    and the sound; other records are left out.
 
     `view_of` tells from where to draw at a time. Raises ValueError for codes of another avatar.
     """
@@ -116,6 +119,7 @@ def drawn_pictures(
             continue
         if isinstance(record, ShownPanels):
             shown = record
+        if not isinstance(record, TrackedState | AvatarCode):
             continue
         code = avatar.encode(record) if isinstance(record, TrackedState) else record
         view = view_of(record.t_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,19 +19,40 @@ if TYPE_CHECKING:
     from capture.synthetic import SyntheticOptions, SyntheticPerson
     from render.renderer import Renderer
 
-SPECS = "webcam:NUMBER, video:PATH, synthetic:SCENE"
+SPECS = "webcam:NUMBER, video:PATH, session:PATH, synthetic:SCENE"
 
 
 def open_any(spec: str, options: SourceOptions | None = None) -> FrameSource:
-    """Open a source of any kind. Raises UsageError for a spec that makes no sense, SourceError for
-    a source that cannot be opened."""
+    """Open a source of any kind. Raises UsageError for a spec that makes no sense, SourceError or
+    SessionError for a source that cannot be opened, FailedError for a session without frames."""
     kind, colon, where = spec.partition(":")
-    if not colon or not where or kind not in ("webcam", "video", "synthetic"):
+    if not colon or not where or kind not in ("webcam", "video", "session", "synthetic"):
         hint = f" (a file? video:{spec})" if not colon else ""
         raise UsageError(f"--source {spec}: expected one of {SPECS}{hint}")
     if kind == "synthetic":
         return open_synthetic(where)
+    if kind == "session":
+        return open_recorded(Path(where), options)
     return open_source(spec, options)
+
+
+def open_recorded(path: Path, options: SourceOptions | None = None) -> FrameSource:
+    """The frames of a session's first camera, at their recorded times."""
+    from apps.session_moments import first_seam
+    from apps.session_source import SessionSource, open_session
+
+    if options is not None and (options.fov_long_side is not None or options.mirrored):
+        raise UsageError(
+            f"session:{path}: its calibration was recorded with it; leave --fov-deg and --mirrored "
+            "away"
+        )
+    session = open_session(path)
+    try:
+        first_seam(session, "frames")
+        return SessionSource(session, owned=True)
+    except BaseException:
+        session.close()
+        raise
 
 
 def open_synthetic(

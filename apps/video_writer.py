@@ -21,7 +21,8 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from apps.sound_encoder import SoundEncoder, SoundFormat
+from apps.sound_encoder import SoundEncoder
+from apps.sound_line import SoundFormat
 from streams.audio_block import AudioBlock
 from streams.closing import Closing
 
@@ -262,7 +263,8 @@ class _Sound:
         except (av.error.FFmpegError, OSError):
             return _Sound(None, None)
         streams = source.streams.audio
-        if not streams or streams[0].codec_context.name not in SOUND_CODECS:
+        codec = streams[0].codec_context if streams else None
+        if codec is None or codec.name not in SOUND_CODECS:
             source.close()
             return _Sound(None, None)
         return _Sound(source, container.add_stream_from_template(streams[0]))

@@ -71,6 +71,9 @@ class Avatar(Closing):
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
         self._closed = True
 
+    def begin_anew(self) -> None:
+        """Nothing is remembered from one moment to the next."""
+
     def encode(self, state: TrackedState, frame: Frame | None = None) -> AvatarCode:
         """The code of what was tracked. `frame` is not used yet, so every code is "driven"."""
         self._require_open("encode")

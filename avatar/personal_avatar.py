@@ -73,9 +73,13 @@ class PersonalAvatar(Closing):
         piece = MeshPiece("head", head.faces, head.uv, head.parts)
         layout = MeshLayout(self.id, head.surface, lit=False)
         self._assembly = MeshAssembly(layout, piece, HandRig.open())
+        self._closed = False
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget every moment before, as if just opened: the next one is from somewhere else."""
         self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
         self._told: Float32 | None = None
-        self._closed = False
 
     def close(self) -> None:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""

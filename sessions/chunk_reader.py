@@ -15,10 +15,20 @@ from io import BytesIO
 from pathlib import Path
 
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, Footer, Metadata, MetadataIndex, Schema, Statistics
+from mcap.records import (
+    Channel,
+    ChunkIndex,
+    Footer,
+    MessageIndex,
+    Metadata,
+    MetadataIndex,
+    Schema,
+    Statistics,
+)
 
 from sessions.record_scan import (
     MAGIC,
+    MESSAGE,
     MOST_CHANNELS,
     PREFIX,
     RawMessage,
@@ -37,6 +47,8 @@ FOOT = PREFIX.size + 20 + len(MAGIC)
 MOST_SUMMARY = 64 << 20
 """Bytes of an index; that of an hour has one or two million."""
 KEPT_CHUNKS, KEPT_BYTES = 6, 64 << 20
+MOST_MOMENTS = 16 << 20
+"""Bytes of a chunk's own index: 16 for each message."""
 LAST_NS = 2**63 - 1
 
 
@@ -59,6 +71,7 @@ class ChunkReader(Closing):
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._sealed_at: list[int] = []
         self._sealed_numbers: list[int] = []
+        self._moments: dict[int, dict[int, list[tuple[int, int]]]] = {}
         self._seal: Seal | None = None
         self._file = opened(path)
         try:
@@ -145,6 +158,34 @@ class ChunkReader(Closing):
         except ValueError as error:
             raise self.damaged(error) from error
 
+    def index(self, chunk: ChunkIndex, channel: int) -> list[tuple[int, int]]:
+        """Time and place of a channel's messages in a chunk, rising; nothing is unpacked for it."""
+        at = chunk.chunk_start_offset
+        if at not in self._moments:
+            try:
+                self._moments[at] = self._read_moments(chunk)
+            except ValueError as error:
+                raise self.damaged(error) from error
+        return self._moments[at].get(channel, [])
+
+    def message(self, chunk: ChunkIndex, channel: int, moment: tuple[int, int]) -> RawMessage:
+        """The message that `index` names. Raises CutSessionError when another one lies there."""
+        data, (log_ns, at) = self.records(chunk), moment
+        try:
+            opcode, length = (
+                PREFIX.unpack_from(data, at) if at + PREFIX.size <= len(data) else (0, 0)
+            )
+            at += PREFIX.size
+            if opcode != Opcode.MESSAGE or not MESSAGE.size <= length <= len(data) - at:
+                raise ValueError(f"its index names a message at byte {moment[1]} of a chunk")
+            found, sequence, found_ns, publish_ns = MESSAGE.unpack_from(data, at)
+            if (found, found_ns) != (channel, log_ns):
+                raise ValueError("a chunk's index and its messages differ")
+        except ValueError as error:
+            raise self.damaged(error) from error
+        body = data[at + MESSAGE.size : at + length]
+        return RawMessage(channel, sequence, log_ns, publish_ns, body)
+
     def damaged(self, error: ValueError) -> CutSessionError:
         """The words for a file that cannot be read (on)."""
         return CutSessionError(
@@ -155,7 +196,33 @@ class ChunkReader(Closing):
     def close(self) -> None:
         """Close the file."""
         self._kept.clear()
+        self._moments.clear()
         self._file.close()
+
+    def _read_moments(self, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
+        start = chunk.chunk_start_offset + chunk.chunk_length
+        length = chunk.message_index_length
+        if length > min(self._size - start, MOST_MOMENTS):
+            raise ValueError(f"byte {start}: an index of {length} bytes")
+        self._file.seek(start)
+        body = self._file.read(length)
+        view, at = BytesIO(body), 0
+        moments: dict[int, list[tuple[int, int]]] = {}
+        while at < len(body):
+            opcode, record = read_record(view, at, len(body))
+            at += PREFIX.size + len(record)
+            if opcode != Opcode.MESSAGE_INDEX:
+                raise ValueError(f"byte {start}: expected an index, got record {opcode}")
+            found: MessageIndex = parsed(MessageIndex, record)
+            # Stable: of equal times the order of the file stays.
+            moments[found.channel_id] = sorted((log_ns, place) for log_ns, place in found.records)
+            times = moments[found.channel_id]
+            first_ns, last_ns = chunk.message_start_time, min(chunk.message_end_time, LAST_NS)
+            if times and not first_ns <= times[0][0] <= times[-1][0] <= last_ns:
+                raise ValueError(f"byte {start}: an index names times outside of its chunk's")
+        if set(moments) != set(chunk.message_index_offsets):
+            raise ValueError(f"byte {start}: a chunk's index names other channels than the file's")
+        return moments
 
     def _read_index(self) -> None:
         self._file.seek(0)
@@ -205,6 +272,12 @@ class ChunkReader(Closing):
                 self.counts = parsed(Statistics, body).channel_message_counts
             elif opcode == Opcode.METADATA_INDEX:
                 self._metadata.append(parsed(MetadataIndex, body))
+        end = 0
+        for chunk in sorted(self.chunks, key=lambda chunk: chunk.chunk_start_offset):
+            # Else a small file could name the same bytes again and again.
+            if chunk.chunk_start_offset < end:
+                raise ValueError("chunks of its index lie over one another")
+            end = chunk.chunk_start_offset + chunk.chunk_length + chunk.message_index_length
         if len(self.channels) > MOST_CHANNELS or len(self.counts) > MOST_CHANNELS:
             raise ValueError(f"it has {len(self.channels)} channels; at most {MOST_CHANNELS} are")
 

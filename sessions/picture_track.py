@@ -9,9 +9,10 @@ with integers.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import av.error
@@ -24,9 +25,17 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 
+from sessions.seams import SessionChannel
+from streams.frame import Frame
+
 RGB = npt.NDArray[np.uint8]
 MOST_PIXELS = 1 << 25
 """Of a picture: 7680 x 4320 and a little."""
+KEPT_DECODED = 45
+"""Pictures that one camera's track keeps decoded (62 MB at 1280 x 720): more than lie between two
+key pictures at 30 a second..."""
+KEPT_BYTES = 256 << 20
+"""...but no more than this, as RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,20 @@ class PictureEncoder:
         return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
 
 
+def is_lossless(packet: bytes) -> bool:
+    """Whether a key picture's packet belongs to lossless pictures as `PictureEncoder` makes them.
+
+    Of the profiles that x264 writes only High 4:4:4 Predictive (profile_idc 244, ITU-T H.264 Annex
+    A.2.11) has them; the parameter set's first byte (7.3.2.1.1) says it.
+    """
+    at = packet.find(b"\x00\x00\x01")
+    while 0 <= at < len(packet) - 4:
+        if packet[at + 3] & 0x1F == 7:  # a sequence parameter set
+            return packet[at + 4] == 244
+        at = packet.find(b"\x00\x00\x01", at + 3)
+    return False
+
+
 class PictureDecoder:
     """Packets of one camera, in order, to pictures. For one thread."""
 
@@ -159,4 +182,60 @@ def _require_bearable(size: tuple[int, int]) -> None:
     if not 0 < size[0] * size[1] <= MOST_PIXELS:
         raise ValueError(
             f"frames: expected pictures of at most {MOST_PIXELS} pixels, got {size[0]}x{size[1]}"
+        )
+
+
+class PictureTrack:
+    """Decodes one channel of pictures in order, over gaps."""
+
+    def __init__(self, channel: SessionChannel, keep: int = 0) -> None:
+        """`keep`: how many of the decoded pictures are kept as they are stored."""
+        if channel.camera is None:
+            raise ValueError(f"{channel.topic}: expected a channel with a calibration")
+        self._camera = channel.camera
+        self._decoder = PictureDecoder(self._camera.size)
+        self._next_packet: int | None = None
+        width, height = self._camera.size
+        self._keep = min(keep, max(1, KEPT_BYTES // (3 * width * height)))
+        self._kept: OrderedDict[int, tuple[Any, VideoFrame]] = OrderedDict()
+        self.stands_ns = -1
+        """Time of the newest packet that was decoded."""
+        self._newest: Frame | None = None
+
+    def frame(self, message: Any, wanted: bool) -> Frame | None:
+        """The message's picture; None when it is not wanted or cannot be decoded, because a packet
+        before it is missing: until the next key picture, what a decoder gives is not what was
+        recorded."""
+        self.stands_ns = message.t_ns
+        if message.key:
+            self._decoder = PictureDecoder(self._camera.size)
+        elif message.packet != self._next_packet:
+            self._next_packet = None
+            return None
+        self._next_packet = message.packet + 1
+        picture = self._decoder.decode(message.data)
+        if self._keep:
+            message.data = b""
+            self._kept[message.t_ns] = (message, picture)
+            while len(self._kept) > self._keep:
+                self._kept.popitem(last=False)
+        return self._frame_of(message, picture) if wanted else None
+
+    def kept_frame(self, t_ns: int) -> Frame | None:
+        """A picture that was decoded lately."""
+        if self._newest is not None and self._newest.t_ns == t_ns:
+            return self._newest
+        if t_ns not in self._kept:
+            return None
+        self._newest = self._frame_of(*self._kept[t_ns])
+        return self._newest
+
+    def _frame_of(self, message: Any, picture: VideoFrame) -> Frame:
+        return Frame(
+            message.t_ns,
+            message.seq,
+            self._camera,
+            self._decoder.rgb_of(picture),
+            message.mirrored,
+            message.device_ns if message.has_device_ns else None,
         )

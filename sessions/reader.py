@@ -8,6 +8,7 @@ middle, decoding starts at the key picture before it.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy.typing as npt
 from mcap.records import ChunkIndex
 
 from sessions.chunk_reader import ChunkReader
+from sessions.chunk_spread import ChunkSpread, edge_chunks
 from sessions.message_schema import VIDEO
-from sessions.picture_track import PictureDecoder
+from sessions.picture_track import KEPT_DECODED, PictureTrack, is_lossless
 from sessions.record_messages import (
     audio_of,
     code_of,
@@ -52,6 +54,7 @@ _WAITING_BYTES = 512 << 20
 """Of messages that wait for others of earlier times..."""
 _SMALL = 400
 """...and of what holds each of them."""
+_RANKS = {seam: rank for rank, seam in enumerate(SEAMS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +78,9 @@ class SessionReader(Closing):
 
     def __init__(self, path: Path, secret: bytes | None = None) -> None:
         self.path = path
+        self._secret = secret
         self._file = ChunkReader(path, secret)
+        self._spreads: dict[frozenset[int], ChunkSpread] = {}
         try:
             self.channels = self._known_channels()
             self._by_number = {channel.number: channel for channel in self.channels}
@@ -83,10 +88,15 @@ class SessionReader(Closing):
             self.undecodable = 0
             """Pictures that could not be decoded because what they build on is missing."""
             self._panel_pictures: dict[str, npt.NDArray[np.uint8]] = {}
-            self._tracks: dict[int, _PictureTrack] = {}
+            self._own_span: tuple[int, int] | None = None
+            self._tracks: dict[int, PictureTrack] = {}
         except BaseException:
             self._file.close()
             raise
+
+    def opened_again(self) -> SessionReader:
+        """A reader of its own for the same file, for another thread. Raises SessionError."""
+        return SessionReader(self.path, self._secret)
 
     @property
     def sealed(self) -> bool:
@@ -141,7 +151,7 @@ class SessionReader(Closing):
         if not chosen:
             return
         first_ns = start_ns
-        tracks: dict[int, _PictureTrack] = {}
+        tracks: dict[int, PictureTrack] = {}
         for channel in chosen:
             if channel.seam == "frames":
                 tracks[channel.number] = self._track(channel)
@@ -174,15 +184,30 @@ class SessionReader(Closing):
             return None
         return SessionRecord(seam, channel.source, found.log_ns, found.publish_ns, record)
 
-    def times(self, seam: str, source: str | None = None) -> npt.NDArray[np.int64]:
-        """(N,) int64, the times of all records at a seam, rising; nothing is decoded."""
+    def times(
+        self, seam: str, source: str | None = None, limit: int | None = None
+    ) -> npt.NDArray[np.int64]:
+        """(N,) int64, the times of all records at a seam, or of about the first `limit`, rising:
+        from the index, nothing is unpacked or decoded."""
         numbers = {c.number for c in self._chosen((seam,), None if source is None else (source,))}
-        found = [raw.log_ns for raw in self._ordered(numbers, None, None)]
-        return np.array(found, np.int64)
+        found: list[int] = []
+        for chunk in self._spread(numbers).chunks:
+            for number in numbers & set(chunk.message_index_offsets):
+                found.extend(log_ns for log_ns, _ in self._file.index(chunk, number))
+            if limit is not None and len(found) >= limit:
+                break
+        return np.sort(np.array(found, np.int64), kind="stable")
 
     def messages(self, seams: Sequence[str] | None = None) -> Iterator[RawMessage]:
         """Every message at these seams as its bytes, in the order of `read`."""
         yield from self._ordered({c.number for c in self._chosen(seams, None)}, None, None)
+
+    def lossless(self, source: str) -> bool:
+        """Whether the first picture of this source, and so every one, is stored bit for bit."""
+        numbers = {channel.number for channel in self._chosen(("frames",), (source,))}
+        for raw in self._ordered(numbers, None, None):
+            return is_lossless(self._checked(lambda raw=raw: parsed(VIDEO, raw.data).data, raw))
+        return False
 
     def close(self) -> None:
         """Close the file."""
@@ -190,21 +215,28 @@ class SessionReader(Closing):
 
     @property
     def _span(self) -> tuple[int, int]:
-        own = {channel.number for channel in self.channels if channel.seam in SEAMS}
-        chunks = [c for c in self._file.chunks if own & set(c.message_index_offsets)]
-        if not chunks:
-            return self.header.t_ns, self.header.t_ns
-        edges = [raw.log_ns for chunk in self._edge_chunks(chunks) for raw in self._of(chunk, own)]
-        return min(edges), max(edges)
+        if self._own_span is None:
+            own = {channel.number for channel in self.channels if channel.seam in SEAMS}
+            spread = self._spread(own)
+            edges = [
+                log_ns
+                for chunk in edge_chunks(spread.chunks)
+                for number in own & set(chunk.message_index_offsets)
+                for log_ns, _ in self._file.index(chunk, number)
+            ]
+            self._own_span = (
+                (min(edges), max(edges)) if edges else (self.header.t_ns, self.header.t_ns)
+            )
+        return self._own_span
 
-    def _edge_chunks(self, chunks: list[ChunkIndex]) -> list[ChunkIndex]:
-        """Chunks that may hold the first or the last record: the header and a session's own states
-        lie in chunks too, so that a chunk's own span says too much."""
-        first = min(chunks, key=lambda chunk: chunk.message_end_time)
-        last = max(chunks, key=lambda chunk: chunk.message_start_time)
-        early = [c for c in chunks if c.message_start_time <= first.message_end_time]
-        late = [c for c in chunks if c.message_end_time >= last.message_start_time]
-        return list({id(c): c for c in early + late}.values())
+    def _spread(self, numbers: set[int]) -> ChunkSpread:
+        """The chunks that hold messages of these channels, made once for each set of channels."""
+        key = frozenset(numbers)
+        if key not in self._spreads:
+            self._spreads[key] = ChunkSpread(
+                [c for c in self._file.chunks if numbers & set(c.message_index_offsets)]
+            )
+        return self._spreads[key]
 
     def _of(self, chunk: ChunkIndex, numbers: set[int]) -> Iterator[RawMessage]:
         return self._file.messages(chunk, numbers)
@@ -264,9 +296,9 @@ class SessionReader(Closing):
         rank = {n: SEAMS.index(self._by_number[n].seam) for n in numbers}
         waiting: list[tuple[int, int, int, int, RawMessage]] = []
         count = size = 0
-        for chunk in self._file.chunks:
-            if not numbers & set(chunk.message_index_offsets):
-                continue
+        spread = self._spread(numbers)
+        for k in range(spread.first(start_ns), len(spread.chunks)):
+            chunk = spread.chunks[k]
             if start_ns is not None and chunk.message_end_time < start_ns:
                 continue
             if end_ns is not None and chunk.message_start_time >= end_ns:
@@ -289,46 +321,69 @@ class SessionReader(Closing):
         while waiting:
             yield heapq.heappop(waiting)[4]
 
-    def _newest(self, numbers: set[int], t_ns: int, key: bool = False) -> RawMessage | None:
-        """The newest message of these channels at or before `t_ns`; with `key`, key picture."""
-        best: RawMessage | None = None
-        # Backwards by the chunks' first moments; all that could hold a newer one are looked at.
-        for chunk in sorted(self._file.chunks, key=lambda c: c.message_end_time, reverse=True):
-            if chunk.message_start_time > t_ns or not numbers & set(chunk.message_index_offsets):
-                continue
-            if best is not None and chunk.message_end_time < best.log_ns:
-                break
-            for raw in self._of(chunk, numbers):
-                newer = best is None or raw.log_ns >= best.log_ns
-                if raw.log_ns <= t_ns and newer and (not key or _is_key(raw)):
-                    best = raw
-        return best
+    def _newest(self, numbers: set[int], t_ns: int) -> RawMessage | None:
+        """The last message, in the order of reading, of these channels at or before `t_ns`."""
+        spread = self._spread(numbers)
+        best: tuple[tuple[int, int, int, int], ChunkIndex, int, tuple[int, int]] | None = None
+        for k in range(bisect_right(spread.starts, t_ns) - 1, -1, -1):
+            if best is not None and spread.ends[k] < best[0][0]:
+                break  # Neither this chunk nor one before it holds anything newer.
+            chunk = spread.chunks[k]
+            for number in numbers & set(chunk.message_index_offsets):
+                index = self._file.index(chunk, number)
+                place = bisect_right(index, (t_ns, 2**64))
+                if place:
+                    moment = index[place - 1]
+                    rank = (
+                        SEAMS.index(seam) if (seam := self._by_number[number].seam) in SEAMS else -1
+                    )
+                    order = (moment[0], rank, chunk.chunk_start_offset, moment[1])
+                    if best is None or order > best[0]:
+                        best = (order, chunk, number, moment)
+        return None if best is None else self._file.message(*best[1:])
 
     def _key_before(self, number: int, t_ns: int) -> int:
-        found = self._newest({number}, t_ns, key=True)
-        return t_ns if found is None else found.log_ns
+        """Time of the newest key picture at or before `t_ns`; `t_ns` itself when there is none."""
+        spread = self._spread({number})
+        best_ns = -1
+        for k in range(bisect_right(spread.starts, t_ns) - 1, -1, -1):
+            if spread.ends[k] < best_ns:
+                break
+            chunk = spread.chunks[k]
+            index = self._file.index(chunk, number)
+            for moment in reversed(index[: bisect_right(index, (t_ns, 2**64))]):
+                if moment[0] <= best_ns:
+                    break
+                raw = self._file.message(chunk, number, moment)
+                if self._checked(lambda raw=raw: parsed(VIDEO, raw.data).key, raw):
+                    best_ns = moment[0]
+                    break
+        return t_ns if best_ns < 0 else best_ns
 
     def _frame_at(self, channel: SessionChannel, found: RawMessage) -> Frame | None:
-        """One picture. The track remembers where it stands: a step onwards decodes one picture."""
+        """One picture. The track remembers where it stands, so that a step onwards decodes one
+        picture, and what it decoded since the last key pictures, so that a step back decodes none.
+        """
         track = self._tracks.get(channel.number)
-        if track is not None and track.newest is not None and track.newest_ns == found.log_ns:
-            return track.newest
+        if track is not None:
+            kept = track.kept_frame(found.log_ns)
+            if kept is not None:
+                return kept
         key_ns = self._key_before(channel.number, found.log_ns)
-        if track is None or not key_ns <= track.stands_ns < found.log_ns:
-            track = self._tracks[channel.number] = self._track(channel)
-            start_ns = key_ns
-        else:
-            start_ns = track.stands_ns + 1
-        frame: Frame | None = None
+        if track is None:
+            track = self._tracks[channel.number] = self._track(channel, KEPT_DECODED)
+        onwards = key_ns <= track.stands_ns < found.log_ns
+        start_ns = track.stands_ns + 1 if onwards else key_ns
         for raw in self._ordered({channel.number}, start_ns, found.log_ns + 1):
-            wanted = raw.log_ns == found.log_ns
-            frame = self._record(raw, channel, track, wanted)  # pyright: ignore[reportAssignmentType]
-        track.newest, track.newest_ns = frame, found.log_ns
+            self._record(raw, channel, track, False)
+        frame = track.kept_frame(found.log_ns)
+        if frame is None:
+            self.undecodable += 1
         return frame
 
-    def _track(self, channel: SessionChannel) -> _PictureTrack:
+    def _track(self, channel: SessionChannel, keep: int = 0) -> PictureTrack:
         try:
-            return _PictureTrack(channel)
+            return PictureTrack(channel, keep)
         except ValueError as error:
             raise SessionError(f"{self.path}: {channel.topic} cannot be read ({error})") from error
 
@@ -336,7 +391,7 @@ class SessionReader(Closing):
         self,
         raw: RawMessage,
         channel: SessionChannel,
-        track: _PictureTrack | None,
+        track: PictureTrack | None,
         wanted: bool,
     ) -> Record | None:
         return self._checked(lambda: self._record_of(raw, channel, track, wanted), raw)
@@ -345,7 +400,7 @@ class SessionReader(Closing):
         self,
         raw: RawMessage,
         channel: SessionChannel,
-        track: _PictureTrack | None,
+        track: PictureTrack | None,
         wanted: bool,
     ) -> Record | None:
         message = parsed(channel.schema, raw.data)
@@ -413,45 +468,3 @@ class SessionReader(Closing):
             raise SessionError(
                 f"{self.path}: a record at {raw.log_ns / 1e9:.3f} s is damaged ({error})"
             ) from error
-
-
-class _PictureTrack:
-    """Decodes one channel of pictures in order, over gaps."""
-
-    def __init__(self, channel: SessionChannel) -> None:
-        if channel.camera is None:
-            raise ValueError(f"{channel.topic}: expected a channel with a calibration")
-        self._camera = channel.camera
-        self._decoder = PictureDecoder(self._camera.size)
-        self._next_packet: int | None = None
-        self.stands_ns = -1
-        """Time of the newest packet that was decoded."""
-        self.newest: Frame | None = None
-        self.newest_ns = -1
-
-    def frame(self, message: Any, wanted: bool) -> Frame | None:
-        """The message's picture; None when it is not wanted or cannot be decoded, because a packet
-        before it is missing: until the next key picture, what a decoder gives is not what was
-        recorded."""
-        self.stands_ns = message.t_ns
-        if message.key:
-            self._decoder = PictureDecoder(self._camera.size)
-        elif message.packet != self._next_packet:
-            self._next_packet = None
-            return None
-        self._next_packet = message.packet + 1
-        picture = self._decoder.decode(message.data)
-        if not wanted:
-            return None
-        return Frame(
-            message.t_ns,
-            message.seq,
-            self._camera,
-            self._decoder.rgb_of(picture),
-            message.mirrored,
-            message.device_ns if message.has_device_ns else None,
-        )
-
-
-def _is_key(raw: RawMessage) -> bool:
-    return bool(parsed(VIDEO, raw.data).key)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -83,6 +84,23 @@ def test_sound_lies_beside_the_frames(tmp_path: Path) -> None:
             < 1e5
         )
         assert len(list(session.times("frames"))) == 50
+
+
+def test_several_cameras(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    one, two = make_video(30, name="one.mp4"), make_video(20, name="two.mp4")
+    out = tmp_path / "both.mcap"
+    command = ["record", str(out), "--source", f"video:{one}", "--seams", "frames"]
+    assert run([*command, "--more-sources", f"video:{two}"]) == 0
+    with SessionReader(out) as session:
+        assert set(session.sources("frames")) == {"one.mp4", "two.mp4"}
+        for path, count in ((one, 30), (two, 20)):
+            with open_source(f"video:{path}") as source:
+                times = [frame.t_ns for frame in source]
+            assert len(times) == count
+            recorded = list(session.times("frames", path.name))
+            assert recorded == [t for t in times if t <= max(session.times("frames", "one.mp4"))]
+    command[1] = str(tmp_path / "mixed.mcap")
+    assert run([*command, "--more-sources", "webcam:77"]) == 1
 
 
 def test_a_preview_records_what_it_shows(tmp_path: Path, demo_clip: Path) -> None:

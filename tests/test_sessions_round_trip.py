@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -372,3 +374,33 @@ def test_code_of_the_default_avatar(demo_clip: Path) -> None:
             codes.append(avatar.encode(tracker.track(frame), frame))
     with recorded(list(codes)) as session:
         assert [bits(r.record) for r in session.read(("code",))] == [bits(c) for c in codes]
+
+
+def test_rerun_reads_it_by_its_own_reader(tmp_path: Path, demo_clip: Path) -> None:
+    """Foxglove's public schemas: pictures arrive in Rerun as a video, with nothing of ours."""
+    tool = Path(sys.executable).with_name("rerun")
+    if not tool.exists():
+        pytest.skip("Rerun's command is not installed (pip install 'visavis[rerun]')")
+    path = tmp_path / "talk.mcap"
+    with (
+        open_source(f"video:{demo_clip}") as source,
+        SessionWriter(path, HEADER, SessionOptions(wait_s=30.0)) as writer,
+    ):
+        for frame in itertools.islice(source, 10):
+            writer.write(frame, TrackedState(frame.t_ns, "c"), Mark(frame.t_ns, "m"))
+    told = subprocess.run(
+        [tool, "mcap", "check", "--full", path], capture_output=True, text=True, timeout=60
+    )
+    assert told.returncode == 0, told.stderr
+    lines = [
+        line.split() for line in told.stdout.splitlines() if "/" in line and "mcap" not in line
+    ]
+    assert {line[3] for line in lines} >= {"/frames/demo.mp4", "/state/c", "/marks"}
+    assert {line[0] for line in lines} == {"ok"}
+    subprocess.run(
+        [tool, "mcap", "convert", path, "-o", tmp_path / "a.rrd"], check=True, timeout=60
+    )
+    stats = subprocess.run(
+        [tool, "rrd", "stats", tmp_path / "a.rrd"], capture_output=True, text=True, timeout=60
+    )
+    assert "VideoStream:sample" in stats.stdout

@@ -116,6 +116,17 @@ class Tracker(Closing):
         """
         return Tracker(options or TrackerOptions())
 
+    def begin_anew(self) -> None:
+        """Forget every frame before, as if just opened: the next one is from somewhere else.
+
+        Raises ValueError when the tracker is closed, RuntimeError or TimeoutError when an engine
+        does not open.
+        """
+        if self._closed:
+            raise ValueError("Tracker.begin_anew: expected an open tracker, got a closed one")
+        if self._source is not None:
+            self._begin()
+
     def close(self) -> None:
         """End the engines and their threads, within seconds even if they hang. Idempotent."""
         self._closed = True
