@@ -18,6 +18,8 @@ from sessions.record_scan import Index, index_of, names_of
 from sessions.record_walk import Damage, Piece, RecordWalk
 from sessions.sealing import COMPRESSION, METADATA, Seal, number_of
 
+NOT_SEALED = "is not sealed as the rest of the file is"
+
 
 @dataclass(slots=True)
 class Kept:
@@ -89,6 +91,7 @@ class _Surveyor:
         self.survey = Survey()
         self._file = file
         self._chunk: Piece | None = None
+        self._last_number = 0
         self._found: Index = {}
         self._footer: Piece | None = None
         self._statistics: Statistics | None = None
@@ -116,6 +119,8 @@ class _Surveyor:
             survey.schemas.setdefault(record.id, record)
         elif piece.opcode == Opcode.CHANNEL:
             survey.channels.setdefault(record.id, record)
+        elif piece.opcode == Opcode.MESSAGE and survey.sealed:
+            survey.damages.append(Damage(piece.at, piece.end, NOT_SEALED))
         elif piece.opcode == Opcode.MESSAGE:
             survey.counts[record.channel_id] += 1
             at_ns = record.log_time
@@ -145,9 +150,10 @@ class _Surveyor:
             survey.sealed = True
             survey.first_found = survey.first_found or number_of(chunk.data) == 1
         try:
-            index = (
-                _told_index(chunk, found) if piece.content is None else self._read(piece.content)
-            )
+            if survey.sealed:
+                self._require_place(piece)
+            content = piece.content
+            index = _told_index(chunk, found) if content is None else self._read(content)
         except ValueError as error:
             survey.damages.append(Damage(piece.at, piece.end, str(error), True))
             return
@@ -158,6 +164,18 @@ class _Surveyor:
         kept = Kept(piece.at, piece.end, piece.opcode, *span)
         kept.index = index if piece.content is None else None
         survey.kept.append(kept)
+
+    def _require_place(self, piece: Piece) -> None:
+        """Raise ValueError unless a chunk of a sealed file is sealed, and in the order of sealing
+        (which is known of those that could be opened)."""
+        chunk: Chunk = piece.record
+        if chunk.compression != COMPRESSION:
+            raise ValueError(NOT_SEALED)
+        number = number_of(chunk.data)
+        if piece.content is not None:
+            if number <= self._last_number:
+                raise ValueError(f"sealed chunk {number} is not in its place")
+            self._last_number = number
 
     def _read(self, content: bytes) -> Index:
         survey = self.survey

@@ -202,7 +202,7 @@ class _Copy:
             clean.copy_record(record)
         elif piece.opcode == Opcode.CHUNK:
             self._put_chunk(clean, piece, kept)
-        elif record.channel_id not in self._undefined:
+        elif record.channel_id in self._survey.channels.keys() - self._undefined:
             clean.take_channels(self._survey.schemas, self._survey.channels)
             times = record.log_time, record.publish_time
             clean.add(record.channel_id, record.sequence, *times, record.data)

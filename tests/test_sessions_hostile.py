@@ -39,7 +39,7 @@ from streams.rigid import Rigid
 from tests.session_files import HostileFile, bytes_of, rewritten, write_session
 
 CAMERA = Camera.from_fov((16, 16))
-MOST_RESIDENT = 1500
+MOST_RESIDENT = 900
 """MiB that a process may ever have had to try all cases, its libraries among them."""
 
 

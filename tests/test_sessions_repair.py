@@ -309,3 +309,32 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(sound, tmp_path, capsys):
         assert str(out) in said
         assert "unexpected" not in said
     assert os.listdir(tmp_path) == ["session.mcap"]
+
+
+def test_a_message_in_the_clear_is_no_part_of_a_sealed_file(sealed, tmp_path):
+    """Its channel is defined under the seals, if anywhere."""
+    data, place = sealed.read_bytes(), chunks(sealed)[3].at
+    message = b"\x05" + (30).to_bytes(8, "little") + (4).to_bytes(2, "little") + bytes(28)
+    for secret in (None, SECRET):
+        clean = repaired(data[:place] + message + data[place:-9], tmp_path, secret)[1]
+        with SessionReader(clean, SECRET) as session:
+            assert sum(1 for _ in session.read()) == 3 * MOMENTS
+
+
+def test_sealed_chunks_that_come_twice_are_kept_once(sealed, tmp_path):
+    data, twice = sealed.read_bytes(), chunks(sealed)[2]
+    at = chunks(sealed)[5].at
+    damaged = data[:at] + data[twice.at : chunks(sealed)[3].at] + data[at:]
+    report, clean = repaired(damaged, tmp_path, SECRET)
+    assert "not in its place" in report.losses[0].why
+    assert messages(clean, SECRET) == messages(sealed, SECRET)
+
+
+def test_an_index_that_names_other_times_than_its_chunk_is_refused(sound, tmp_path):
+    """A chunk's own index has no checksum: what can be known to be wrong is."""
+    data, chunk = bytearray(sound.read_bytes()), chunks(sound)[5]
+    data[chunk.end + 9 + 6 + 7] ^= 64  # The highest byte of the first time in it.
+    path = tmp_path / "s.mcap"
+    path.write_bytes(data)
+    with SessionReader(path) as session, pytest.raises(CutSessionError, match="visavis repair"):
+        [session.times(seam) for seam in session.seams]
