@@ -14,7 +14,7 @@ import builtins
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def record(path: Path, clip: Path, minutes: float, lossless: bool) -> None:
     """The long session."""
     with VideoFile(clip) as video:
         pictures = [
-            np.ascontiguousarray(cv2.resize(frame.rgb, SIZE))
+            np.asarray(cv2.resize(frame.rgb, SIZE), np.uint8)
             for frame in itertools.islice(video, PICTURES)
         ]
     order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
@@ -135,14 +135,14 @@ def measure(path: Path) -> None:
         count = len(times)
         anywhere = rng.integers(0, count, SEEKS)
         for seam in ("frames", "state", "code"):
-            print(told(f"{seam}: anywhere", seeks(session, times, seam, iter(anywhere))))
+            print(told(f"{seam}: anywhere", seeks(session, times, seam, anywhere)))
         forwards = np.sort(rng.integers(0, count, SEEKS))
-        print(told("frames: forwards", seeks(session, times, "frames", iter(forwards))))
-        print(told("frames: backwards", seeks(session, times, "frames", iter(forwards[::-1]))))
+        print(told("frames: forwards", seeks(session, times, "frames", forwards)))
+        print(told("frames: backwards", seeks(session, times, "frames", forwards[::-1])))
         middle = count // 2
-        on = iter(range(middle, middle + SEEKS))
+        on = range(middle, middle + SEEKS)
         print(told("frames: one step on, again and again", seeks(session, times, "frames", on)))
-        back = iter(range(middle + SEEKS, middle, -1))
+        back = range(middle + SEEKS, middle, -1)
         print(told("frames: one step back, again and again", seeks(session, times, "frames", back)))
 
 
