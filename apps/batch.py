@@ -51,7 +51,7 @@ class Batch:
     at_once: int | None = None
     """At most so many files at once."""
     address: str | None = None
-    """A Ray cluster: HOST:PORT, auto, or ray://HOST:PORT; by default this machine. Its machines
+    """A Ray cluster, HOST:PORT or auto; by default this machine. The cluster's machines
     need this version of Visavis, and the files under the same paths."""
     tries: int = 3
     """How often a file is tried whose process or machine dies. What a verb refuses is not tried

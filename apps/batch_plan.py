@@ -26,6 +26,9 @@ class VerbForm:
 VERB_FORMS: Mapping[str, VerbForm] = {
     "record": VerbForm((OUT, "--source", f"video:{INPUT}"), ".mcap"),
     "preview": VerbForm(("--source", f"video:{INPUT}", "--out", OUT), ".mp4"),
+    "export": VerbForm((INPUT, "--out", OUT)),
+    "repair": VerbForm((INPUT, "--out", OUT), ".mcap"),
+    "redact": VerbForm((INPUT, "--out", OUT), ".mcap"),
 }
 
 

@@ -42,6 +42,7 @@ from apps.record import Record
 from apps.redact import Redact
 from apps.repair import Repair
 from apps.replay import Replay
+from apps.session_import import Import
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
@@ -56,6 +57,7 @@ Verb = (
     | Enroll
     | Export
     | Film
+    | Import
     | Inspect
     | Preview
     | Record
@@ -77,6 +79,7 @@ VERBS: dict[str, type[Verb]] = {
     "doctor": Doctor,
     "enroll": Enroll,
     "export": Export,
+    "import": Import,
     "bench": Bench,
     "film": Film,
     "batch": Batch,

@@ -36,16 +36,21 @@ def export_session(export: Export) -> tuple[tuple[Path, ...], str]:
     path = Path(export.what)
     with SessionReader(path, secret_of(path, export.key_file)) as session:
         part = _Part(session, export)
-        ending = export.out.suffix.lower()
-        if ending == ".mp4":
-            return (export.out,), _write_film(part)
-        elif ending == ".rrd":
-            return (export.out,), _write_rerun(part)
-        elif ending in (".glb", ".gltf"):
-            return (export.out,), _write_gltf(part)
-        elif ending == ".bvh":
-            return _write_bvh(part)
-        return (export.out,), _write_table(part)
+        written, said = _written(part, export.out.suffix.lower())
+        return written, "; ".join([said, *dict.fromkeys(part.notes)])
+
+
+def _written(part: _Part, ending: str) -> tuple[tuple[Path, ...], str]:
+    out = part.export.out
+    if ending == ".mp4":
+        return (out,), _write_film(part)
+    elif ending == ".rrd":
+        return (out,), _write_rerun(part)
+    elif ending in (".glb", ".gltf"):
+        return (out,), _write_gltf(part)
+    elif ending == ".bvh":
+        return _write_bvh(part)
+    return (out,), _write_table(part)
 
 
 class _Part:
@@ -53,6 +58,8 @@ class _Part:
 
     def __init__(self, session: SessionReader, export: Export) -> None:
         self.session, self.export = session, export
+        self.notes: list[str] = []
+        """What a user should know of what was chosen."""
         self.start_ns = session.start_ns + round((export.start or 0.0) * 1e9)
         self.end_ns = None if export.end is None else session.start_ns + round(export.end * 1e9)
 
@@ -72,7 +79,7 @@ class _Part:
 
         Raises FailedError when there is none.
         """
-        names = tuple(c.source for c in self.session.channels if c.seam == seam and c.count)
+        names = [c.source for c in self.session.channels if c.seam == seam and c.count]
         if not names:
             held = ", ".join(self.session.seams) or "nothing"
             raise FailedError(
@@ -84,6 +91,9 @@ class _Part:
             raise FailedError(
                 f"--camera {asked}: {self.export.what} has {', '.join(map(repr, names))}"
             )
+        if asked is None and len(names) > 1:
+            others = ", ".join(map(repr, names[1:]))
+            self.notes.append(f"of {names[0]!r}; choose {others} with --camera")
         return asked or names[0]
 
     def states(self) -> list[TrackedState]:
@@ -128,7 +138,9 @@ class _Part:
 
     def avatar(self) -> str:
         """Who is drawn or animated."""
-        return self.export.avatar or self.session.header.avatar or "default"
+        coded = self.session.sources("code")
+        whose = coded[0].removeprefix("avatars/") if coded else "default"
+        return self.export.avatar or self.session.header.avatar or whose
 
 
 def _write_film(part: _Part) -> str:

@@ -263,7 +263,8 @@ class _Sound:
         except (av.error.FFmpegError, OSError):
             return _Sound(None, None)
         streams = source.streams.audio
-        if not streams or streams[0].codec_context.name not in SOUND_CODECS:
+        codec = streams[0].codec_context if streams else None
+        if codec is None or codec.name not in SOUND_CODECS:
             source.close()
             return _Sound(None, None)
         return _Sound(source, container.add_stream_from_template(streams[0]))

@@ -26,6 +26,7 @@ from streams.array_contract import require_array, require_choice
 from streams.hand_skeleton import (
     FINGER_JOINTS,
     OPENXR_FROM_MEDIAPIPE,
+    PALM_JOINTS,
     openxr_hand,
 )
 from streams.rigid import Rigid
@@ -34,8 +35,6 @@ from streams.tracked_state import SIDES, HandPose
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
-PALM = np.array([0, 5, 9, 13, 17])
-"""MediaPipe's joints that the palm is laid over: the wrist and the four knuckles."""
 METACARPALS = np.array([6, 11, 16, 21])
 """OpenXR's joints where the palm's four bones begin."""
 _CHAINS = OPENXR_FROM_MEDIAPIPE[FINGER_JOINTS]
@@ -230,11 +229,11 @@ class HandRig:
         scale = float(np.median(np.sqrt((spans * spans).sum(1)) / side.spans))
         rotation = hand.world_from_wrist.rotation()
         rest = side.joints @ (rotation.T * scale)
-        shift = (tracked[PALM] - rest[PALM]).mean(0)
+        shift = (tracked[PALM_JOINTS] - rest[PALM_JOINTS]).mean(0)
         joints = rest + shift
         # The palm's own bones turn a little, so that the knuckles follow an arched or flat palm.
         begins = side.origins[METACARPALS] @ (rotation.T * scale) + shift
-        knuckles = PALM[1:]
+        knuckles = PALM_JOINTS[1:]
         joints[knuckles] = begins + (scale * side.metacarpal_lengths)[:, None] * _unit(
             tracked[knuckles] - begins
         )
@@ -320,7 +319,7 @@ def _side(
         origins=origins,
         joints=joints,
         spans=np.linalg.norm(joints[SPAN_ENDS] - joints[SPAN_STARTS], axis=1),
-        metacarpal_lengths=np.linalg.norm(joints[PALM[1:]] - origins[METACARPALS], axis=1),
+        metacarpal_lengths=np.linalg.norm(joints[PALM_JOINTS[1:]] - origins[METACARPALS], axis=1),
         bone_lengths=np.linalg.norm(np.diff(fingers, axis=1), axis=-1),
         elbow=_unit(origins[SLEEVE_END]),
         point_basis=_basis(weights, points),

@@ -21,8 +21,11 @@ FACE_PARTS = (
 """Regions whose texture the code changes."""
 STATIC_PARTS = ("neck", "collar", "cloth")
 """Regions whose texture is one picture."""
-LEFT_OUT = ("l-eyelashes-1", "l-eyelashes-2", "r-eyelashes-1", "r-eyelashes-2", "hair")
-"""Regions that a personal avatar does not draw: its own lashes and hair are in its texture."""
+LEFT_OUT = (
+    "l-eyelashes-1", "l-eyelashes-2", "r-eyelashes-1", "r-eyelashes-2", "hair", "collar",
+)  # fmt: skip
+"""Regions that a personal avatar does not draw: its own lashes, hair and collar are in its
+texture."""
 
 _CENTRE = np.array([384.0, 450.0]) / 1024.0
 _REACH, _GROWTH = 0.36, 0.32

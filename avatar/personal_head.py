@@ -12,14 +12,21 @@ from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import LEFT_OUT, personal_uv
 from avatar.personal_model import PersonalModel
+from avatar.unwrapping import TexelTable
 from streams.topology import PARTS
 
 Float32 = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float64]
+Float = npt.NDArray[np.floating]
 
 BEYOND_HAIRLINE_M = 0.022
 """Metres, on the template: hair is what lies so far from every landmark of the face ..."""
 ABOVE_EARS_M, BEHIND_EARS_M = 0.035, -0.118
 """... and above y or behind z of its head frame, where there are no ears."""
+LEAST_TRUST = 0.01
+HAIRLINE_M, ABOVE_M = (0.012, 0.030), (0.008, 0.030)
+BEHIND_M, NAPE_M = (0.100, 0.120), (-0.075, -0.045)
+"""The same with soft edges, for texels: distances from the landmarks, y, -z, and y at the nape."""
 
 
 def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
@@ -63,9 +70,32 @@ def _parts(template: HeadMesh) -> npt.NDArray[np.uint8]:
     """(T,) the template's, with the scalp as hair: its outline is soft."""
     count = template.template_size
     rest, parts = template.vertices[:count], template.parts[:count].copy()
-    marks = LandmarkMap.open().points(rest)
-    away, _ = KDTree(marks).query(rest)
+    away = beyond_face(rest, rest)
     beyond = (rest[:, 1] > ABOVE_EARS_M) | (rest[:, 2] < BEHIND_EARS_M)
     hair = (template.regions[:count] == "head") & (away > BEYOND_HAIRLINE_M) & beyond
     parts[hair] = PARTS.index("hair")
     return parts
+
+
+def hair_share(template: HeadMesh, table: TexelTable) -> Float32:
+    """(n,) 0..1: how likely each texel of the template's head is hair."""
+    rest = template.vertices[: template.template_size].astype(np.float64)
+    place = table.at_vertices @ rest
+    away = beyond_face(rest, place)
+    behind = smoothstep(-place[:, 2], BEHIND_M) * smoothstep(place[:, 1], NAPE_M)
+    share = smoothstep(away, HAIRLINE_M) * np.maximum(smoothstep(place[:, 1], ABOVE_M), behind)
+    return np.where(table.regions == "head", share, 0.0).astype(np.float32)
+
+
+def beyond_face(rest: Float, places: Float) -> Array:
+    """(n,) metres from `places` (n, 3) to the nearest landmark on the template's `rest` (T, 3)."""
+    marks = LandmarkMap.open()
+    # A landmark that is found anywhere but at its place (246) says nothing of where the face ends.
+    trusted = marks.points(rest)[marks.trust > LEAST_TRUST]
+    return np.asarray(KDTree(trusted).query(places)[0])
+
+
+def smoothstep(x: Float, between: tuple[float, float]) -> Array:
+    """0 below the one, 1 above the other, without a corner."""
+    t = np.clip((x - between[0]) / (between[1] - between[0]), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)

@@ -38,7 +38,7 @@ class PictureEncoder:
         scale = model.plane_scale * np.float32(255.0)
         planes = model.planes[:, rows, columns].astype(np.float32) * scale[:, None, None]
         self._planes = np.ascontiguousarray(planes.transpose(1, 0, 2))
-        self._mean = small_mean(model)[rows, columns].astype(np.float32)
+        self._mean = reduced_mean(model.mean)[rows, columns].astype(np.float32)
         shares = node_shares(self._table, int(model.grid[0]))
         self._shares = sparse.csr_array(sparse.csr_array(shares[:, model.active]).T)
         rest, eyes = model.rest, model.eyes
@@ -82,10 +82,10 @@ class PictureEncoder:
         return np.log(np.clip(level / np.maximum(usual, 1.0), 0.4, 2.5)).astype(np.float32)
 
 
-def small_mean(model: PersonalModel) -> UInt8:
-    """(CHART, CHART, 3): every other texel's neighbourhood of the mean."""
-    factor = len(model.mean) // CHART
-    blocks = model.mean.reshape(CHART, factor, CHART, factor, 3).astype(np.float32)
+def reduced_mean(mean: UInt8) -> UInt8:
+    """(ATLAS, ATLAS, 3) -> (CHART, CHART, 3): every other texel's neighbourhood of the mean."""
+    factor = len(mean) // CHART
+    blocks = mean.reshape(CHART, factor, CHART, factor, 3).astype(np.float32)
     return np.rint(blocks.mean((1, 3))).astype(np.uint8)
 
 

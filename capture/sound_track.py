@@ -34,6 +34,9 @@ class SoundTrack(Closing):
         self.damaged = 0
         self._container, self._stream = _open(path)
         context = self._stream.codec_context
+        if context is None:  # FFmpeg has no decoder for it; PyAV's types leave that out
+            self._container.close()
+            raise SourceError(f"{path}: its sound is of a kind that FFmpeg does not know")
         self.rate = int(context.sample_rate)
         self.channels = int(context.channels)
         if self.rate < 1 or self.channels < 1:

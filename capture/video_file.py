@@ -175,6 +175,12 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise SourceError(f"{path}: holds no video stream (sound only?)")
     stream = container.streams.video[0]
+    if stream.codec_context is None:  # no decoder: PyAV's types leave that out
+        container.close()
+        raise SourceError(
+            f"{path}: its pictures are of a kind that FFmpeg does not know; "
+            "export it again, for example as MP4"
+        )
     stream.thread_type = "AUTO"
     return container, stream
 

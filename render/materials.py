@@ -53,9 +53,10 @@ MATERIALS: dict[str, Material] = {
 
 BAKED = Material("baked")
 """Of a topology that is not lit: its texture holds the light of the capture."""
-BAKED_HAIR = Material("baked", limb=0.4)
+BAKED_HAIR = Material("baked", limb=0.22)
 """Hair that is a closed surface: single hairs leave its outline, so it has none that is sharp. A
-sphere of a head's size fades over its outermost 8 millimetres."""
+sphere of a head's size fades over its outermost 3 millimetres; more, and a flat crown that is seen
+along its slope would let the background through."""
 
 
 def material_of(part: str, lit: bool) -> Material:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 from io import BytesIO
@@ -38,13 +39,15 @@ from sessions.record_scan import (
     read_record,
     unpacked,
 )
-from sessions.sealing import COMPRESSION, METADATA, Seal
+from sessions.sealing import COMPRESSION, METADATA, Seal, number_of
 from sessions.session_error import CutSessionError, SessionError
 from streams.closing import Closing
 
 FOOT = PREFIX.size + 20 + len(MAGIC)
-MOST_SUMMARY = 256 << 20
-KEPT_CHUNKS = 6
+MOST_SUMMARY = 64 << 20
+"""Bytes of an index; that of an hour has one or two million."""
+KEPT_CHUNKS, KEPT_BYTES = 6, 64 << 20
+LAST_NS = 2**63 - 1
 
 
 class ChunkReader(Closing):
@@ -64,6 +67,8 @@ class ChunkReader(Closing):
         """Messages of each channel."""
         self._metadata: list[MetadataIndex] = []
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._sealed_at: list[int] = []
+        self._sealed_numbers: list[int] = []
         self._moments: dict[int, dict[int, list[tuple[int, int]]]] = {}
         self._seal: Seal | None = None
         self._file = opened(path)
@@ -114,19 +119,38 @@ class ChunkReader(Closing):
             opcode, body = read_record(self._file, at, self._size)
             if opcode != Opcode.CHUNK:
                 raise ValueError(f"byte {at}: expected a chunk, got record {opcode}")
-            data = unpacked(chunk_of(body), self._seal)
+            packed = chunk_of(body)
+            data = unpacked(packed, self._seal)
+            if packed.compression == COMPRESSION:
+                self._require_order(at, number_of(packed.data))
         except ValueError as error:
             raise self.damaged(error) from error
         self._kept[at] = data
-        while len(self._kept) > KEPT_CHUNKS:
-            self._kept.popitem(last=False)
+        total = sum(len(kept) for kept in self._kept.values())
+        while len(self._kept) > KEPT_CHUNKS or (total > KEPT_BYTES and len(self._kept) > 1):
+            total -= len(self._kept.popitem(last=False)[1])
         return data
+
+    def _require_order(self, at: int, number: int) -> None:
+        """Raise ValueError unless sealed chunks lie in the order in which they were sealed."""
+        k = bisect_left(self._sealed_at, at)
+        if k < len(self._sealed_at) and self._sealed_at[k] == at:
+            return
+        before, behind = self._sealed_numbers[k - 1 : k], self._sealed_numbers[k : k + 1]
+        if (k and before[0] >= number) or (behind and behind[0] <= number):
+            raise ValueError(f"byte {at}: sealed chunk {number} is not in its place")
+        self._sealed_at.insert(k, at)
+        self._sealed_numbers.insert(k, number)
 
     def messages(self, chunk: ChunkIndex, channels: set[int] | None = None) -> Iterator[RawMessage]:
         """A chunk's messages of these channels or of all, in the order of the file."""
         data = self.records(chunk)
+        first_ns, last_ns = chunk.message_start_time, min(chunk.message_end_time, LAST_NS)
         try:
-            yield from messages_of(data, channels)
+            for raw in messages_of(data, channels):
+                if not first_ns <= raw.log_ns <= last_ns or raw.publish_ns > LAST_NS:
+                    raise ValueError(f"a message of {raw.log_ns} ns is not where its index says")
+                yield raw
         except ValueError as error:
             raise self.damaged(error) from error
 

@@ -22,13 +22,18 @@ from scipy.spatial.transform import Rotation
 
 from sessions.state_table import FINGER_JOINT_NAMES, THUMB_JOINTS
 from streams.array_contract import require_choice
-from streams.hand_skeleton import FINGER_JOINTS, FINGERS, HandParts, HandShape, wrist_frame
+from streams.hand_skeleton import (
+    FINGER_JOINTS,
+    FINGERS,
+    PALM_JOINTS,
+    HandParts,
+    HandShape,
+    wrist_frame,
+)
 from streams.tracked_state import SIDES, HandPose
 
 Array = npt.NDArray[np.float64]
 
-PALM = np.array([0, 5, 9, 13, 17])
-"""MediaPipe's joints that the palm is laid over: the wrist and the four knuckles."""
 LONGEST_GAP_NS = 250_000_000
 """Between two sights of a hand that are further apart it stays where it was."""
 USUAL_STEP_NS = 33_333_333
@@ -131,7 +136,7 @@ def _pose(tracked: Array, shape: HandShape) -> tuple[Array, Array, Array]:
     and (T, 21, 3) the joints that they give."""
     count, sides = len(tracked), (shape.side,) * len(tracked)
     rest = np.concatenate([np.zeros((1, 3)), shape.bases[1:]])
-    wrist, place = _laid_over(rest, tracked[:, PALM])
+    wrist, place = _laid_over(rest, tracked[:, PALM_JOINTS])
     local = np.einsum("tji,tkj->tki", wrist, tracked - place[:, None])
     bases = np.broadcast_to(shape.bases, (count, 5, 3))
     joints = np.zeros((count, 21, 3))

@@ -29,6 +29,8 @@ from sessions.seams import SessionChannel
 from streams.frame import Frame
 
 RGB = npt.NDArray[np.uint8]
+MOST_PIXELS = 1 << 25
+"""Of a picture: 7680 x 4320 and a little."""
 KEPT_DECODED = 45
 """Pictures that one camera's track keeps decoded (62 MB at 1280 x 720): more than lie between two
 key pictures at 30 a second."""
@@ -57,6 +59,7 @@ class PictureEncoder:
     """One camera's pictures to packets. For one thread."""
 
     def __init__(self, size: tuple[int, int], fps: float, options: PictureOptions) -> None:
+        _require_bearable(size)
         self._size, self._options = size, options
         self._key_ns = options.lossless_key_ns if options.lossless else options.key_ns
         # 4:2:0 halves both axes; an odd last row or column is doubled.
@@ -133,8 +136,13 @@ class PictureDecoder:
     """Packets of one camera, in order, to pictures. For one thread."""
 
     def __init__(self, size: tuple[int, int]) -> None:
+        _require_bearable(size)
         self._size = size
         self._context = cast(VideoCodecContext, av.CodecContext.create("h264", "r"))
+        # Before a decoder makes room for it: a stream may claim 16384 x 16384. What it counts are
+        # rows of whole vectors.
+        wide, high = ((side + 128) // 128 * 128 for side in size)
+        self._context.options = {"max_pixels": f"{wide * high}"}
         self._context.thread_count = 1
         self._context.flags |= int(Flags.low_delay)
 
@@ -166,6 +174,13 @@ class PictureDecoder:
         yuv = np.asarray(picture.to_ndarray(), np.uint8)
         rgb = np.asarray(cv2.cvtColor(yuv, cv2.COLOR_YUV2RGB_I420), np.uint8)
         return np.ascontiguousarray(rgb[:height, :width])
+
+
+def _require_bearable(size: tuple[int, int]) -> None:
+    if not 0 < size[0] * size[1] <= MOST_PIXELS:
+        raise ValueError(
+            f"frames: expected pictures of at most {MOST_PIXELS} pixels, got {size[0]}x{size[1]}"
+        )
 
 
 class PictureTrack:

@@ -48,7 +48,12 @@ from streams.closing import Closing
 from streams.frame import Frame
 from streams.shown_panels import ShownPanels
 
-_KEPT_PICTURES = 64
+_PICTURE_BYTES = 256 << 20
+"""Of panels, unpacked, that are kept; one record may show no more."""
+_WAITING_BYTES = 512 << 20
+"""Of messages that wait for others of earlier times..."""
+_SMALL = 400
+"""...and of what holds each of them."""
 _RANKS = {seam: rank for rank, seam in enumerate(SEAMS)}
 
 
@@ -290,7 +295,7 @@ class SessionReader(Closing):
         """Messages in the order of reading. A chunk is loaded when its first moment has come."""
         rank = {n: SEAMS.index(self._by_number[n].seam) for n in numbers}
         waiting: list[tuple[int, int, int, int, RawMessage]] = []
-        count = 0
+        count = size = 0
         spread = self._spread(numbers)
         for k in range(spread.first(start_ns), len(spread.chunks)):
             chunk = spread.chunks[k]
@@ -299,7 +304,11 @@ class SessionReader(Closing):
             if end_ns is not None and chunk.message_start_time >= end_ns:
                 break
             while waiting and waiting[0][0] < chunk.message_start_time:
-                yield heapq.heappop(waiting)[4]
+                raw = heapq.heappop(waiting)[4]
+                size -= len(raw.data)
+                yield raw
+            if size + len(waiting) * _SMALL > _WAITING_BYTES:
+                raise self._file.damaged(ValueError("its chunks all claim the same times"))
             at = chunk.chunk_start_offset
             for raw in self._of(chunk, numbers):
                 if (start_ns is None or raw.log_ns >= start_ns) and (
@@ -308,6 +317,7 @@ class SessionReader(Closing):
                     entry = (raw.log_ns, rank[raw.channel], at, count, raw)
                     heapq.heappush(waiting, entry)
                     count += 1
+                    size += len(raw.data)
         while waiting:
             yield heapq.heappop(waiting)[4]
 
@@ -393,6 +403,8 @@ class SessionReader(Closing):
         if seam == "frames":
             if track is None:
                 raise ValueError("frames: expected a track to decode on")
+            if message.t_ns != raw.log_ns:
+                raise ValueError(f"{channel.topic}: one of {message.t_ns} lies at {raw.log_ns}")
             record = track.frame(message, wanted)
             if record is None and wanted:
                 self.undecodable += 1
@@ -416,19 +428,23 @@ class SessionReader(Closing):
         return record
 
     def _panels_of(self, message: Any) -> ShownPanels:
-        return ShownPanels(
-            message.t_ns,
-            tuple(panel_of(panel, self._picture_of(panel)) for panel in message.panels),
-        )
+        pictures: dict[str, npt.NDArray[np.uint8]] = {}
+        for panel in message.panels:
+            pictures[panel.picture] = self._picture_of(panel)
+            if sum(picture.nbytes for picture in pictures.values()) > _PICTURE_BYTES:
+                raise ValueError(f"panels: their pictures have more than {_PICTURE_BYTES} bytes")
+        panels = (panel_of(panel, pictures[panel.picture]) for panel in message.panels)
+        return ShownPanels(message.t_ns, tuple(panels))
 
     def _picture_of(self, panel: Any) -> npt.NDArray[np.uint8]:
         picture = self._panel_pictures.get(panel.picture)
         if picture is None:
             png = panel.png or self._stored_png(panel.picture, panel.picture_ns)
             picture = rgba_of(png)
-            if len(self._panel_pictures) >= _KEPT_PICTURES:
-                self._panel_pictures.pop(next(iter(self._panel_pictures)))
-            self._panel_pictures[panel.picture] = picture
+            kept = self._panel_pictures
+            while kept and sum(p.nbytes for p in kept.values()) + picture.nbytes > _PICTURE_BYTES:
+                kept.pop(next(iter(kept)))
+            kept[panel.picture] = picture
         return picture
 
     def _stored_png(self, key: str, t_ns: int) -> bytes:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError, Message
 from PIL import Image as Picture
 
-from sessions.message_schema import AUDIO, PACKAGE, message_class
+from sessions.message_schema import AUDIO, PACKAGE, VIDEO, message_class
 from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
 from streams.camera import Camera, Distortion
@@ -28,12 +28,21 @@ from streams.tracked_state import FacePose, HandPose, TrackedState
 from streams.view import View
 
 Shape = tuple[int, ...]
+MOST_SMALL = 4 << 20
+"""Bytes of a message without pictures and sound."""
+MOST_FIELDS = 4096
+"""Of a message with pictures."""
+_LARGE = (VIDEO, AUDIO, f"{PACKAGE}.ShownPanels", f"{PACKAGE}.Panel")
 _PICTURE_SIDE = 8192
 """A panel's picture in a file may not be larger: a small PNG can unpack to gigabytes."""
 
 
 def parsed(name: str, data: bytes) -> Any:
     """The message of that full name, or ValueError."""
+    if name not in _LARGE and len(data) > MOST_SMALL:
+        raise ValueError(f"{name}: expected at most {MOST_SMALL} bytes, got {len(data)}")
+    if name == f"{PACKAGE}.ShownPanels":
+        _require_few_fields(name, data)
     try:
         return message_class(name).FromString(data)
     except DecodeError as error:
@@ -41,8 +50,46 @@ def parsed(name: str, data: bytes) -> Any:
 
 
 def packed(message: Message) -> bytes:
-    """A message's bytes, the same for the same content."""
-    return message.SerializeToString(deterministic=True)
+    """A message's bytes, the same for the same content. Raises ValueError when they are more than
+    anyone would read."""
+    data = message.SerializeToString(deterministic=True)
+    name = message.DESCRIPTOR.full_name
+    if name not in _LARGE and len(data) > MOST_SMALL:
+        raise ValueError(f"{name}: expected at most {MOST_SMALL} bytes, got {len(data)}")
+    return data
+
+
+def _require_few_fields(name: str, data: bytes) -> None:
+    """Two bytes of a file can become a message of a hundred bytes in memory: count them first.
+
+    Protocol Buffers' encoding: a tag and a length before each of a message's fields.
+    """
+    at = count = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(data, at)
+            at += length
+        elif kind == 0:
+            at = _varint(data, at)[1]
+        else:
+            at += {1: 8, 5: 4}.get(kind, len(data))
+        count += 1
+        if count > MOST_FIELDS:
+            raise ValueError(f"{name}: has more than {MOST_FIELDS} fields")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number and where it ends; whether it is whole is for the parser to say."""
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        value |= (data[at] & 127) << shift
+        at += 1
+        if data[at - 1] < 128:
+            break
+        shift += 7
+    return value, at
 
 
 def _class(name: str) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ LEAST_SECRET_BYTES = 8
 # Argon2id as libsodium's "interactive", twice over: 128 MiB, about 0.3 s. A file may ask for more,
 # within limits: its numbers are not trusted.
 OPS, MEMORY = 3, 128 << 20
-MOST_OPS, MOST_MEMORY = 10, 1 << 30
+MOST_OPS, MOST_MEMORY = 8, 512 << 20
 _CHECK = b"visavis session"
 
 
@@ -121,7 +121,13 @@ def number_of(data: bytes) -> int:
 
 
 def _key_of(secret: bytes, salt: bytes, ops: int, memory: int) -> bytes:
-    return _nacl().pwhash.argon2id.kdf(32, secret, salt, opslimit=ops, memlimit=memory)
+    nacl = _nacl()
+    try:
+        return nacl.pwhash.argon2id.kdf(32, secret, salt, opslimit=ops, memlimit=memory)
+    except (RuntimeError, MemoryError, ValueError, TypeError) as error:
+        raise SessionError(
+            f"no key could be made of the secret ({error}); that takes {memory >> 20} MiB of memory"
+        ) from error
 
 
 def _nacl() -> Any:

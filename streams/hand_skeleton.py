@@ -32,6 +32,10 @@ FINGER_JOINTS = np.arange(1, 21).reshape(5, 4)
 """(5, 4) int: MediaPipe's joints of each finger from base to tip. The thumb's are CMC, MCP, IP,
 tip; the others' MCP (knuckle), PIP, DIP, tip."""
 
+PALM_JOINTS = np.array([0, 5, 9, 13, 17])
+"""(5,) int: MediaPipe's joints that span the palm: the wrist and the four knuckles, which keep
+their distances when fingers move."""
+
 WEBXR_JOINTS: tuple[str, ...] = (
     "wrist",
     "thumb-metacarpal", "thumb-phalanx-proximal", "thumb-phalanx-distal", "thumb-tip",

@@ -68,8 +68,12 @@ def export(talk: Path, name: str, *options: str) -> Path:
     return out
 
 
-def test_mp4_shows_what_was_recorded_with_its_sound(talk: Path) -> None:
+def test_mp4_shows_what_was_recorded_with_its_sound(
+    talk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     films = [export(talk, "front.mp4"), export(talk, "side.mp4", "--camera", "side")]
+    said = capsys.readouterr().out
+    assert said.count("of 'front'; choose 'side' with --camera") == 1
     pictures = []
     for film in films:
         with VideoFile(film) as video:

@@ -192,6 +192,23 @@ def test_the_rate_is_the_median_of_the_intervals() -> None:
     assert nominal_fps(np.array([5], np.int64)) == 30.0
 
 
+def test_codecs_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    path, rate = tmp_path / "a.mp4", 48000
+    parts = in_time(*frames(0.5, (), 0), *blocks(clap(rate, 1, 0.5, ()), rate, 0, 480))
+    write_film(recorded_pictures(parts), path, sound=SoundFormat(rate, 1))
+    data = path.read_bytes()
+    assert data.count(b"avc1") >= 1
+    data = data.replace(b"avc1", b"zzz1").replace(b"mp4a", b"ac-4").replace(b"esds", b"zzzz")
+    path.write_bytes(data)
+    for reads in (VideoFile, SoundTrack):
+        with pytest.raises(SourceError, match="does not know"):
+            reads(path)
+    # A video that is written beside such sound goes without it.
+    with VideoWriter(tmp_path / "b.mp4", (64, 48), 25.0, sound_from=path) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+    assert SoundTrack.of(tmp_path / "b.mp4") is None
+
+
 def test_a_sound_track_says_what_is_wrong_with_it(tmp_path: Path, demo_clip: Path) -> None:
     silent = tmp_path / "silent.mp4"
     write_film([Shown(0, np.zeros((48, 64, 3), np.uint8))], silent)

@@ -11,7 +11,7 @@ import pytest
 from assets.manifest import asset_path
 from streams.camera import WORLD_FROM_WEBCAM, Camera, Distortion
 from streams.face_shapes import FACE_SHAPES, SHAPE_INDEX
-from streams.hand_skeleton import PALM_LENGTH, HandShape, joints_from_angles
+from streams.hand_skeleton import PALM_JOINTS, PALM_LENGTH, HandShape, joints_from_angles
 from streams.projection import project
 from streams.rigid import Rigid
 from tracking.association import one_hand_a_side
@@ -25,7 +25,7 @@ from tracking.evaluation import (
     rotation_error_deg,
 )
 from tracking.gaze import IRIS_ORBIT, gaze_from_iris
-from tracking.hand_placement import FARTHEST, PALM_JOINTS, PALM_SPAN, lies_on_face, place_hand
+from tracking.hand_placement import FARTHEST, PALM_SPAN, lies_on_face, place_hand
 from tracking.head_pose import RIGID_LANDMARKS, fit_head
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import facing_along

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.camera import Camera
-from streams.hand_skeleton import PALM_LENGTH, joint_angles, wrist_frame
+from streams.hand_skeleton import PALM_JOINTS, PALM_LENGTH, joint_angles, wrist_frame
 from streams.rigid import Rigid
 from streams.tracked_state import HandPose
 from tracking.engine import HandMarks
@@ -21,8 +21,6 @@ from tracking.pose_fit import fit_pose, part_inside, rays_through
 
 Array = npt.NDArray[np.float64]
 
-PALM_JOINTS = np.array([0, 5, 9, 13, 17])
-"""Wrist and knuckles: they keep their distances when fingers move."""
 PALM_SPAN = 0.444 * PALM_LENGTH
 """Metres: root mean square distance of the palm's joints from their middle, of an average adult."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
+from avatar.enrolment.neck_seam import NeckSeam
 from avatar.enrolment.surface_bending import SurfaceBending
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LandmarkMap
@@ -66,7 +67,7 @@ class FaceDeformation:
         out += self.smooth(moved - np.einsum("ps,skc->pkc", weights, self._at_landmarks))
         regions = self._head.regions[: self._head.template_size]
         out[:, np.isin(regions, ("eye-left", "eye-right"))] = 0.0
-        return out
+        return NeckSeam.of(self._head).closed(out)
 
 
 def _operator(head: HeadMesh, landmarks: LandmarkMap, surface: SurfaceBending, held: bool) -> Array:

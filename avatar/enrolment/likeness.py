@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from avatar.enrolment.face_deformation import FaceDeformation
+from avatar.enrolment.neck_seam import NeckSeam, clothed
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
 
@@ -44,9 +45,10 @@ class Likeness:
         at = landmarks.points(moved)
         deformation = FaceDeformation(head, landmarks, moved, held=False)
         shift = deformation.smooth(average - at)
+        rims = np.array(LIDS)
         return Likeness.carried(
             head, deformation.on_surface, Placement(scale, turn, offset), moved + shift,
-            (average - at)[np.array(LIDS)].mean(1),
+            _trusted_mean((average - at)[rims], landmarks.trust[rims]),
         )  # fmt: skip
 
     @staticmethod
@@ -70,6 +72,7 @@ class Likeness:
         weight = 1.0 / (away + 0.01) ** 2
         weight /= weight.sum(1, keepdims=True)
         vertices[~on_skin] += (shift[near] * weight[:, :, None]).sum(1)
+        vertices = clothed(head, NeckSeam.of(head).closed(vertices))
         regions = head.regions[: head.template_size]
         vertices[np.isin(regions, BEHIND_LIPS), 2] -= scale * BEHIND_M
         radius, eyes = scale * head.eye_radius, np.zeros((2, 3))
@@ -92,6 +95,12 @@ class Placement:
     """(3, 3) rotation."""
     offset: Array
     """(3,) metres."""
+
+
+def _trusted_mean(moved: Array, trust: Array) -> Array:
+    """(2, k, 3) and (2, k) -> (2, 3). A landmark that lies on the template elsewhere than on the
+    face (246, of a lid) has next to no trust."""
+    return (moved * trust[:, :, None]).sum(1) / trust.sum(1, keepdims=True)
 
 
 def _behind_lids(skin: Array, centre: Array, radius: float) -> float:

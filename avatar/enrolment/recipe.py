@@ -16,18 +16,21 @@ from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regressi
 from avatar.enrolment.learning_picture import LearningPicture
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
-from avatar.enrolment.silhouette import Outline, shaped_scalp
+from avatar.enrolment.silhouette import OutlineView, shaped_scalp
 from avatar.enrolment.static_texture import StaticTexture
+from avatar.enrolment.texel_filling import TexelSurface
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, Watch, fit_basis
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import STATIC_PARTS, personal_uv
-from avatar.personal_head import template_as
+from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.personal_model import CHART, PersonalModel
-from avatar.picture_encoder import face_table, template_faces
+from avatar.picture_encoder import face_table, reduced_mean, template_faces
 from avatar.unwrapping import TexelTable, unwrap
+from streams.camera import Camera
 from streams.frame import Frame
 from streams.mirror import mirror_frame
+from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -66,6 +69,12 @@ Matte = Callable[[UInt8], Float32]
 OUTLINE_FRAMES, STATIC_FRAMES = 24, 48
 SURE = 8
 """Power of the matte by which a texel counts: half background is no colour of hair."""
+RIM_M = 0.006
+"""Metres of the person's outline that show some of the background."""
+CELL_M = 0.002
+"""Metres; see TexelSurface.cell. A texel of the face has about one."""
+FACE_M = 0.008
+"""Metres from the landmarks, on the template: so near, background is kept out by the shape."""
 MATTE_EVERY = 3
 """A new mask for every n-th of the face's frames: hair moves little between them."""
 
@@ -84,9 +93,8 @@ class Textures:
     """(N, n, 3) uint8 sRGB."""
     seen: UInt8
     """(N, n) uint8 visibility."""
-    matte: Float32
-    """(n,) 0..1: how often, where a texel faces the camera, the person is there and no background
-    (the scalp reaches a little beyond the hair)."""
+    surface: TexelSurface
+    """Where the texels lie, and how often background is seen there."""
     static: StaticTexture
     """Neck, collar and clothes."""
     middle: LearningPicture | None = None
@@ -132,22 +140,23 @@ def enrol(
 def with_outline(
     video: Video, head: HeadMesh, registration: Registration, chosen: Observations, matte: Matte
 ) -> Registration:
-    """The scalp grown to the person's outline in frames that show the head from the front."""
-    turned = np.array([np.abs(pose.rotvec()).max() for pose in chosen.world_from_head])
-    rows = np.sort(np.argsort(turned)[: max(OUTLINE_FRAMES, len(turned) // 3)])
-    rows = rows[np.linspace(0, len(rows) - 1, min(OUTLINE_FRAMES, len(rows))).astype(int)]
-    masks, cameras, poses = [], [], []
-    for row, frame in _frames_of(video, chosen.at(rows)):
-        masks.append(matte(frame.rgb))
-        cameras.append(frame.camera)
-        poses.append(chosen.world_from_head[int(rows[row])])
-    outline = Outline.of(masks, cameras, poses)
-    if outline is None:
-        return registration
-    regions = head.regions[: head.template_size]
+    """The scalp grown to the person's outline in frames that look on the head from many sides."""
+    rows = outline_rows(chosen)
+    views = [
+        OutlineView(matte(frame.rgb), frame.camera, chosen.world_from_head[int(rows[row])])
+        for row, frame in _frames_of(video, chosen.at(rows))
+    ]
     likeness = registration.likeness
-    grown = shaped_scalp(likeness.vertices, regions == "head", outline)
+    grown = shaped_scalp(head, likeness.vertices, views)
     return replace(registration, likeness=replace(likeness, vertices=grown))
+
+
+def outline_rows(chosen: Observations) -> npt.NDArray[np.intp]:
+    """Moments evenly over the head's turn to the side, so that few profiles count as much as many
+    looks ahead."""
+    yaw = np.array([pose.rotation()[0, 2] for pose in chosen.world_from_head])
+    wanted = np.linspace(yaw.min(), yaw.max(), OUTLINE_FRAMES)
+    return np.unique(np.abs(yaw[:, None] - wanted).argmin(0))
 
 
 def read_textures(
@@ -166,7 +175,9 @@ def read_textures(
     facing, shown = np.zeros(n), np.zeros(n)
     static = static_texture(head, registration)
     static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
-    mask = np.zeros((0, 0), np.float32)
+    mask = inside = np.zeros((0, 0), np.float32)
+    rest = head.vertices[: head.template_size].astype(np.float64)
+    beyond = beyond_face(rest, table.at_vertices @ rest) > FACE_M
     done, middle = 0, None
     for row, frame in _frames_of(video, chosen):
         vertices, normals = posed.of(codes[row], chosen.gaze[row])
@@ -176,12 +187,14 @@ def read_textures(
         )  # fmt: skip
         if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
             mask = matte(frame.rgb)
+            inside = well_inside(mask, frame.camera, chosen.world_from_head[row])
         person = found.sampled(mask)
+        person[beyond] = found.sampled(inside)[beyond]
         facing += found.seen
         shown += found.seen * person
         colours[row], seen[row] = found.colours, np.rint(found.seen * person**SURE * 255)
         if row in static_rows:
-            static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], mask)
+            static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], inside)
         if row == count // 2:
             middle = LearningPicture(row, frame.rgb, found.places, found.seen * person)
         done = row + 1
@@ -191,7 +204,19 @@ def read_textures(
             f"enrol: expected {count} frames with a face, the video gave {done}; is the file cut?"
         )
     average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
-    return Textures(table, colours, seen, average.astype(np.float32), static, middle)
+    surface = TexelSurface(
+        table.at_vertices @ registration.likeness.vertices, table.regions, hair_share(head, table),
+        CELL_M, average.astype(np.float32),
+    )  # fmt: skip
+    return Textures(table, colours, seen, surface, static, middle)
+
+
+def well_inside(mask: Float32, camera: Camera, world_from_head: Rigid) -> Float32:
+    """A matte (H, W) 0..1 without its rim, where hair and background are mixed."""
+    depth = float(np.linalg.norm(world_from_head.xyz - camera.world_from_camera.xyz))
+    radius = max(1, round(float(camera.focal[0]) * RIM_M / max(depth, 0.1)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.erode(mask, kernel), np.float32)
 
 
 def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
@@ -231,9 +256,13 @@ def learn(
     if show is not None and middle is not None:
         watch = Watch(middle.row, lambda texels, colours: show(middle.beside(texels, colours)))
     basis = fit_basis(
-        textures.table, textures.colours, textures.seen, gains, options.basis, textures.matte,
+        textures.table, textures.colours, textures.seen, gains, options.basis, textures.surface,
         lambda share: progress("learning the texture", share), watch,
     )  # fmt: skip
+    mean = mean_picture(basis, textures)
+    # What the encoder subtracts is that picture, and not the finer numbers that it was made of.
+    at = textures.table.rows, textures.table.columns
+    basis = replace(basis, mean=reduced_mean(mean)[at].astype(np.float32))
     products = inner_products_of(basis, textures, gains)
     views = chosen.view_directions()
     grid = options.basis.grid
@@ -262,7 +291,7 @@ def learn(
         landmark_rest=_f32(registration.landmark_rest),
         landmark_moves=_f32(registration.landmark_moves),
         gaze_map=_f32(registration.gaze_map),
-        mean=mean_picture(basis, textures),
+        mean=mean,
         opacity=np.full((CHART, CHART), 255, np.uint8),
         planes=planes,
         plane_scale=scale,
@@ -336,7 +365,11 @@ def mean_picture(basis: BasisFit, textures: Textures) -> UInt8:
     spread = filled[nearest_texel(rest)]
     # Everything below the face's chart: with its surroundings, so that filtering finds no edge.
     below = int(ATLAS * 0.75)
-    picture[below:, :below] = spread[below:, :below]
+    # The skin under the chin reaches a few rows into it.
+    covered = np.zeros((CHART, CHART), bool)
+    covered[table.rows, table.columns] = True
+    free = ~covered.repeat(ATLAS // CHART, 0).repeat(ATLAS // CHART, 1)[below:, :below]
+    picture[below:, :below][free] = spread[below:, :below][free]
     template = HeadMesh.open("default").albedo
     hands = (slice(ATLAS // 2, ATLAS), slice(below, ATLAS))
     tone = np.median(template[hands].reshape(-1, 3), axis=0)

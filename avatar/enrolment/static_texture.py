@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
+from avatar.enrolment.texel_filling import TexelSurface
 from avatar.eye_balls import STRAIGHT
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import HeadPlacement
@@ -18,6 +18,8 @@ UInt8 = npt.NDArray[np.uint8]
 
 KNOWN = 0.05
 """Average visibility from which a texel's own colour is taken."""
+CELL_M = 0.003
+"""Metres; see TexelSurface.cell."""
 
 
 class StaticTexture:
@@ -28,6 +30,7 @@ class StaticTexture:
         self._placement, self._gaze = HeadPlacement(head), STRAIGHT
         self._face = head.vertices[self._placement.moving]
         self.table = table
+        self._places = table.at_vertices @ head.vertices
         self._sum = np.zeros((len(table.rows), 3))
         self._weight = np.zeros(len(table.rows))
         self._frames = 0
@@ -56,13 +59,7 @@ class StaticTexture:
     def colours(self, otherwise: Float32) -> UInt8:
         """(n, 3) uint8; `otherwise` (3,) where no frame shows anything."""
         known = self._weight > KNOWN * max(1, self._frames)
-        out = np.tile(otherwise, (len(self._weight), 1)).astype(np.float64)
-        out[known] = self._sum[known] / self._weight[known, None]
-        place = np.stack([self.table.rows, self.table.columns], axis=1)
-        for region in np.unique(self.table.regions):
-            here = self.table.regions == region
-            seen, unseen = np.flatnonzero(here & known), np.flatnonzero(here & ~known)
-            if len(seen) and len(unseen):
-                near = KDTree(place[seen]).query(place[unseen], k=min(12, len(seen)))[1]
-                out[unseen] = out[seen[near.reshape(len(unseen), -1)]].mean(1)
-        return np.rint(out).astype(np.uint8)
+        colours = (self._sum / np.maximum(self._weight, 1e-9)[:, None]).astype(np.float32)
+        no_hair = np.zeros(len(known), np.float32)
+        surface = TexelSurface(self._places, self.table.regions, no_hair, CELL_M, no_hair + 1)
+        return np.rint(surface.filled(colours, known, otherwise.tolist())).astype(np.uint8)

@@ -15,7 +15,7 @@ import scipy.linalg
 import scipy.sparse as sparse
 import torch
 
-from avatar.enrolment.texel_filling import filled_texels
+from avatar.enrolment.texel_filling import TexelSurface
 from avatar.node_grid import node_count, node_shares
 from avatar.unwrapping import TexelTable, texel_weight
 
@@ -28,7 +28,12 @@ LEAST_SEEN = 0.003
 FILLED_BELOW = 0.01
 """And below which it takes mean and planes from those around it that are seen more."""
 ALL_PERSON, MOSTLY_PERSON = 0.97, 0.9
+UNSEEN = (60.0, 30.0, 30.0)
+"""sRGB code values of a region that no frame shows (the mouth of someone who never opens it)."""
 PLANE_RIDGE, NODE_RIDGE = 1e-3, 1e-4
+LARGEST = 100.0
+"""Code values that a texel changes by for one unit: more is noise where nodes hardly move, and
+would leave all other texels no steps of their int8."""
 CHUNK = 4096
 
 
@@ -99,18 +104,18 @@ def fit_basis(
     seen: UInt8,
     gains: Float32,
     options: BasisOptions,
-    matte: Float32,
+    surface: TexelSurface,
     progress: Callable[[float], None] = lambda _share: None,
     watch: Watch | None = None,
 ) -> BasisFit:
-    """`colours` (N, n, 3), `seen` (N, n) uint8, `gains` (N, 3): the training frames' textures;
-    `matte` (n,) 0..1: texels that often show background (below ALL_PERSON) say nothing of the code,
-    because the encoder knows no background. `watch` is shown every round."""
+    """`colours` (N, n, 3), `seen` (N, n) uint8, `gains` (N, 3): the training frames' textures
+    on a `surface`: texels that often show background (a matte below ALL_PERSON) say nothing of the
+    code, because the encoder knows no background. `watch` is shown every round."""
     shares = node_shares(table, options.grid)
     active = np.flatnonzero(np.asarray(shares.sum(axis=0)).ravel() > 0.5)
     shares = sparse.csr_array(shares[:, active])
     mean, visible = weighted_mean(colours, seen, gains)
-    coarse = coarse_rows(table, options.stride, np.where(matte > ALL_PERSON, visible, 0.0))
+    coarse = coarse_rows(table, options.stride, np.where(surface.matte > ALL_PERSON, visible, 0.0))
     few = sparse.csr_array(shares[coarse])
     weight = texel_weight(seen[:, coarse])
     differences = colours[:, coarse].astype(np.float32) / gains[:, None] - mean[coarse]
@@ -139,7 +144,12 @@ def fit_basis(
         part *= texel_weight(seen[:, some])[:, :, None]
         every[some] = _solve_planes(part, sparse.csr_array(shares[some]), nodes)
     # At the outline of the hair a texel's own colour is half the room's: it takes its neighbours'.
-    _fill(table, np.where(matte > MOSTLY_PERSON, visible, 0.0), mean, every)
+    known = np.where(surface.matte > MOSTLY_PERSON, visible, 0.0) > FILLED_BELOW
+    both = np.concatenate([mean[:, None], every], axis=1).reshape(len(mean), -1)
+    filled = surface.filled(both, known, (*UNSEEN, *[0.0] * (3 * options.planes)))
+    mean, every = np.split(filled.reshape(len(mean), -1, 3), [1], axis=1)
+    # Far from all that was seen nothing is known of how it changes.
+    mean, every = np.ascontiguousarray(mean[:, 0]), every * surface.nearness(known)[:, None, None]
     gram = _gram(few, every[coarse])
     progress(1.0)
     return BasisFit(mean, every, active, shares, coarse, gram)
@@ -196,14 +206,16 @@ def _solve_planes(differences: Float32, shares: sparse.csr_array, nodes: Float32
     size = nodes.shape[2]
     stacked = np.ascontiguousarray(nodes.transpose(1, 0, 2)).reshape(nodes.shape[1], -1)
     out = np.empty((texels, size, 3), np.float32)
+    # Where no coarse texel lies, nodes hardly move: the ridge there is that of all others.
+    usual = float(count * np.mean(nodes**2))
     for start in range(0, texels, CHUNK):
         part = slice(start, start + CHUNK)
         c = torch.from_numpy((shares[part] @ stacked).reshape(-1, count, size))
         e = torch.from_numpy(np.ascontiguousarray(differences[:, part].transpose(1, 0, 2)))
         gram = c.mT @ c
-        ridge = PLANE_RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-6
+        ridge = PLANE_RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=usual) + 1e-6
         gram = gram + ridge[:, None, None] * torch.eye(size)
-        out[part] = torch.linalg.solve(gram, c.mT @ e).numpy()
+        out[part] = torch.linalg.solve(gram, c.mT @ e).clamp(-LARGEST, LARGEST).numpy()
     return out
 
 
@@ -219,22 +231,3 @@ def _gram(shares: sparse.csr_array, planes: Float32) -> Array:
             out[:, k, :, m] = block
             out[:, m, :, k] = block.T
     return out.reshape(nodes * size, nodes * size)
-
-
-def _fill(
-    table: TexelTable, visible: npt.NDArray[np.floating], mean: Float32, planes: Float32
-) -> None:
-    """Texels that were hardly ever seen look like those of their region that were."""
-    both = np.concatenate([mean[:, None], planes], axis=1).reshape(len(mean), -1)
-    for region in np.unique(table.regions):
-        here = np.flatnonzero(table.regions == region)
-        known = visible[here] > FILLED_BELOW
-        if known.any():
-            filled = filled_texels(table.at(here), both[here], known).reshape(len(here), -1, 3)
-            mean[here], planes[here] = filled[:, 0], filled[:, 1:]
-        else:
-            mean[here], planes[here] = UNSEEN, 0.0
-
-
-UNSEEN = (60.0, 30.0, 30.0)
-"""sRGB code values of a region that no frame shows (the mouth of someone who never opens it)."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from avatar.datasets.registered_capture import RegisteredCapture
 from avatar.enrolment.code_space import CodeSpace
+from avatar.enrolment.texel_filling import atlas_surface
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
 from avatar.training.face_codec import Encoded, FaceCodec, FaceScale, reduced, sample_rows
 from avatar.unwrapping import FULLY_SEEN, TexelTable
@@ -211,8 +212,7 @@ def closed_form(
     every_view = np.stack(views).astype(np.float32)
     basis_options = BasisOptions(options.grid, options.planes, stride=codec.stride)
     even = np.ones((len(rows), 3), np.float32)
-    matte = np.ones(len(table.rows), np.float32)
-    basis = fit_basis(table, colours, seen, even, basis_options, matte)
+    basis = fit_basis(table, colours, seen, even, basis_options, atlas_surface(table))
     products = np.concatenate(
         [
             basis.inner_products(basis.differences(colours[k : k + 32], seen[k : k + 32], even[:1]))
