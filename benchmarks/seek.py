@@ -14,12 +14,13 @@ import builtins
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from assets.manifest import asset_path
 from capture.scenes import open_scene
@@ -95,8 +96,9 @@ def told(name: str, values: list[float]) -> str:
 
 
 def seeks(
-    session: SessionReader, times: np.ndarray, seam: str, order: Iterator[int]
+    session: SessionReader, times: npt.NDArray[np.int64], seam: str, order: Iterable[int]
 ) -> list[float]:
+    """Milliseconds of each."""
     return [timed(lambda k=k: session.at(seam, int(times[k]))) for k in order]
 
 
