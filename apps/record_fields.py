@@ -118,7 +118,7 @@ def _difference(name: str, a: Value, b: Value) -> Difference:
         return Difference(
             name,
             f"{count} of {a.size} numbers, by up to {largest:.6g}; first at {list(first)}: "
-            f"{a[first]!r} and {b[first]!r}",
+            f"{a[first]} and {b[first]}",
             largest,
         )
     if isinstance(a, int | float) and isinstance(b, int | float):

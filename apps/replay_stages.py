@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -60,6 +61,8 @@ class Replay(Closing):
         self._parts = parts or ReplayParts()
         self.seam = first_seam(session, self.options.seam)
         self.avatar_id = avatar_of(session, self.options)
+        self.board: Callable[[TrackedState], tuple[Panel, ...]] = lambda _state: ()
+        """Panels that are shown beside the recorded ones."""
         self._opened = contextlib.ExitStack()
         # Each stage is a thread of its own; a pool inside one takes the cores from the others.
         cv2.setNumThreads(1)
@@ -155,15 +158,15 @@ class Replay(Closing):
         return fitted_view(camera, self.size, frame.t_ns)
 
     def _panels_of(self, state: TrackedState) -> tuple[Panel, ...]:
-        moment = self._moment(state.t_ns)
+        moment, shown = self._moment(state.t_ns), self.board(state)
         if not moment.panels:
-            return ()
+            return shown
         world_from_head, hands = None, state.hands
         if state.face is not None:
             world_from_head = state.face.world_from_head
         elif self.seam == "code" and moment.code is not None:
             world_from_head = moment.code.world_from_head
-        return place_panels(moment.panels, world_from_head, hands)
+        return (*place_panels(moment.panels, world_from_head, hands), *shown)
 
 
 def avatar_of(session: SessionReader, options: ReplayOptions) -> str:

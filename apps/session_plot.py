@@ -151,7 +151,7 @@ def _draw_latency(
         axis.plot(middles, middle, color=colour, lw=1.6, marker="." if len(middles) < 4 else "",
                   label=f"{_short(stream.topic)}{after}")  # fmt: skip
     axis.set_ylim(bottom=0)
-    since = "from the observation" if survey.live else "from the seam before"
+    since = "from the observation" if survey.live else "after the frame"
     _name(axis, f"Latency {since} to the recorder, ms (median; band: 5 to 95 %)")
     _legend(axis)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ _INSET_SHARE = 0.22
 _MARGIN_PX = 12
 _TEXT_PX = 15
 _INK = (232, 236, 242)
+_KEPT_EVENTS = 256
 _BARS = (0.055, 0.06, 0.07)
 """sRGB of what the picture does not cover."""
 
@@ -36,6 +38,19 @@ class WindowOptions:
 
     def __post_init__(self) -> None:
         require_size("WindowOptions.size", self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
+    """Something that the window's user did."""
+
+    kind: str
+    """"key", "press" and "release" (of the left mouse button), or "move"."""
+    key: str = ""
+    """The letter or sign on the key, or one of "space", "left", "right", "home", "end", "page up",
+    "page down"; a key that is held comes again and again."""
+    at: tuple[float, float] = (0.0, 0.0)
+    """Of the mouse: 0 to 1 from the left and from the top."""
 
 
 class Window(Releasing):
@@ -62,12 +77,25 @@ class Window(Releasing):
         """Draws for this window, in its context."""
         self._escaped = False
         glfw.swap_interval(1 if chosen.vsync else 0)
+        self._events: deque[WindowEvent] = deque(maxlen=_KEPT_EVENTS)
+        self._key_names = {
+            glfw.KEY_SPACE: "space",
+            glfw.KEY_LEFT: "left",
+            glfw.KEY_RIGHT: "right",
+            glfw.KEY_HOME: "home",
+            glfw.KEY_END: "end",
+            glfw.KEY_PAGE_UP: "page up",
+            glfw.KEY_PAGE_DOWN: "page down",
+        }
         glfw.set_key_callback(self._handle, self._on_key)
+        glfw.set_mouse_button_callback(self._handle, self._on_button)
+        glfw.set_cursor_pos_callback(self._handle, self._on_move)
         self._program = Program(("panel.vert",), ("panel.frag",))
         self._arrays = VertexArray()
         self._inset: Texture | None = None
         self._hud: Texture | None = None
         self._whole: Texture | None = None
+        self._bar: Texture | None = None
         self._hud_lines: tuple[str, ...] = ()
 
     @property
@@ -85,9 +113,21 @@ class Window(Releasing):
             return True
         return self._escaped or bool(self._glfw.window_should_close(self._handle))
 
-    def show(self, inset: npt.NDArray[np.uint8] | None = None, hud: Sequence[str] = ()) -> None:
+    def take_events(self) -> tuple[WindowEvent, ...]:
+        """What the user did since the last call, in order."""
+        taken = tuple(self._events)
+        self._events.clear()
+        return taken
+
+    def show(
+        self,
+        inset: npt.NDArray[np.uint8] | None = None,
+        hud: Sequence[str] = (),
+        bar: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Present the last drawn picture, with `inset` (H, W, 3) uint8 sRGB small in the lower
-        right corner and the lines of `hud` in the upper left one; then look at keys and mouse."""
+        right corner, the lines of `hud` in the upper left one, and `bar` (H, W, 4) uint8 straight
+        alpha pixel for pixel along the lower edge; then look at keys and mouse."""
         if self._context is None:
             raise RuntimeError("Window.show: the window was released; open a new one")
         from OpenGL import GL
@@ -112,7 +152,10 @@ class Window(Releasing):
         GL.glEnable(GL.GL_BLEND)
         GL.glBlendFunc(GL.GL_ONE, GL.GL_ONE_MINUS_SRC_ALPHA)
         if inset is not None:
-            self._draw_inset(inset, size)
+            self._draw_inset(inset, size, 0 if bar is None else bar.shape[0])
+        if bar is not None:
+            self._bar = _written(self._bar, _premultiplied(bar))
+            self._draw_quad(self._bar, (0, size[1] - bar.shape[0]), size)
         if hud:
             self._draw_hud(tuple(hud), size)
         GL.glDisable(GL.GL_BLEND)
@@ -149,17 +192,41 @@ class Window(Releasing):
         if self._context is None:
             return
         self._context.make_current()
-        for thing in (self._program, self._arrays, self._inset, self._hud, self._whole):
+        for thing in (
+            *(self._program, self._arrays, self._inset, self._hud, self._whole, self._bar),
+        ):
             if thing is not None:
                 thing.release()
         self._context = None
         self.renderer.release()
 
-    def _on_key(self, _window: object, key: int, _code: int, action: int, _mods: int) -> None:
-        if key == self._glfw.KEY_ESCAPE and action == self._glfw.PRESS:
+    def _on_key(self, _window: object, key: int, code: int, action: int, _mods: int) -> None:
+        if action not in (self._glfw.PRESS, self._glfw.REPEAT):
+            return
+        if key == self._glfw.KEY_ESCAPE:
             self._escaped = True
+            return
+        name = self._key_names.get(key) or self._glfw.get_key_name(key, code) or ""
+        self._events.append(WindowEvent("key", name.lower()))
 
-    def _draw_inset(self, rgb: npt.NDArray[np.uint8], window: tuple[int, int]) -> None:
+    def _on_button(self, _window: object, button: int, action: int, _mods: int) -> None:
+        if button == self._glfw.MOUSE_BUTTON_LEFT:
+            kind = "press" if action == self._glfw.PRESS else "release"
+            at = self._glfw.get_cursor_pos(self._handle)
+            self._events.append(WindowEvent(kind, at=self._share(*at)))
+
+    def _on_move(self, _window: object, x: float, y: float) -> None:
+        if self._events and self._events[-1].kind == "move":
+            self._events.pop()  # only where the mouse is now counts
+        self._events.append(WindowEvent("move", at=self._share(x, y)))
+
+    def _share(self, x: float, y: float) -> tuple[float, float]:
+        width, height = self._glfw.get_window_size(self._handle)
+        return x / max(width, 1), y / max(height, 1)
+
+    def _draw_inset(
+        self, rgb: npt.NDArray[np.uint8], window: tuple[int, int], below: int = 0
+    ) -> None:
         pixels = require_array("Window.show inset", rgb, np.uint8, (None, None, 3))
         if 0 in pixels.shape:
             return
@@ -171,14 +238,13 @@ class Window(Releasing):
         rgba = np.asarray(cv2.cvtColor(framed, cv2.COLOR_RGB2RGBA), np.uint8)
         self._inset = _written(self._inset, rgba)
         left = window[0] - _MARGIN_PX - rgba.shape[1]
-        self._draw_quad(self._inset, (left, window[1] - _MARGIN_PX - rgba.shape[0]), window)
+        top = window[1] - _MARGIN_PX - rgba.shape[0] - below
+        self._draw_quad(self._inset, (left, top), window)
 
     def _draw_hud(self, lines: tuple[str, ...], window: tuple[int, int]) -> None:
         if lines != self._hud_lines or self._hud is None:
             picture = text_block(lines, _TEXT_PX, _INK)
-            share = picture[..., 3:].astype(np.float32) / 255.0
-            picture[..., :3] = np.rint(picture[..., :3] * share)
-            self._hud = _written(self._hud, picture)
+            self._hud = _written(self._hud, _premultiplied(picture))
             self._hud_lines = lines
         self._draw_quad(self._hud, (_MARGIN_PX, _MARGIN_PX), window)
 
@@ -204,6 +270,13 @@ def _fitted(picture: tuple[int, int], window: tuple[int, int]) -> tuple[int, int
     width, height = round(picture[0] * scale), round(picture[1] * scale)
     left, bottom = (window[0] - width) // 2, (window[1] - height) // 2
     return left, bottom, left + width, bottom + height
+
+
+def _premultiplied(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(H, W, 4) with straight alpha -> with colours times alpha."""
+    share = picture[..., 3:].astype(np.float32) / 255.0
+    colours = np.rint(picture[..., :3] * share).astype(np.uint8)
+    return np.ascontiguousarray(np.concatenate([colours, picture[..., 3:]], axis=-1))
 
 
 def _written(texture: Any, rgba: npt.NDArray[np.uint8]) -> Any:

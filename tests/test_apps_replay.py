@@ -19,10 +19,12 @@ import pytest
 
 from apps import command
 from apps.pipeline import Draw, PipelineOptions
+from apps.record_fields import first_difference
 from apps.recorded_stages import ReplayParts, open_avatar, open_tracker
 from apps.replay_file import write_replay
 from apps.replay_stages import Replay, ReplayOptions
 from apps.replay_verification import Opening, open_gl_draw, verify_replay
+from apps.session_moments import MomentOptions, read_moments
 from apps.usage import FailedError, UsageError
 from capture.video_file import VideoFile
 from sessions.reader import SessionReader
@@ -30,6 +32,7 @@ from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.avatar_code import AvatarCode
 from streams.frame import Frame
+from streams.shown_panels import ShownPanels
 from streams.tracked_state import TrackedState
 from tests.replayed_sessions import record_clip
 
@@ -447,3 +450,74 @@ def test_a_replay_that_breaks_off_says_how_far_it_came(session, tmp_path):
         write_replay(replay, out)
     with SessionReader(out) as written:
         assert 1 <= len(written.times("code")) < FRAMES
+
+
+def test_a_tracker_that_begins_anew_is_as_just_opened(session):
+    with SessionReader(session) as opened:
+        frames = [r.record for r in opened.read(("frames",)) if isinstance(r.record, Frame)]
+    used, fresh = open_tracker("mediapipe"), open_tracker("mediapipe")
+    try:
+        for frame in frames[:6]:
+            used.track(frame)
+        used.begin_anew()
+        for frame in frames[9:12]:
+            assert first_difference(used.track(frame), fresh.track(frame)) is None
+        used.close()
+        with pytest.raises(ValueError, match="open tracker"):
+            used.begin_anew()
+    finally:
+        used.close()
+        fresh.close()
+
+
+def test_an_enrolled_avatar_that_begins_anew_is_as_just_opened(session, small_avatar):
+    with SessionReader(session) as opened:
+        moments = list(read_moments(opened, MomentOptions()))
+    used, fresh = open_avatar(str(small_avatar)), open_avatar(str(small_avatar))
+    for moment in moments[:5]:
+        assert moment.state is not None
+        used.encode(moment.state, moment.frame)
+    used.begin_anew()
+    last = moments[-1]
+    assert last.state is not None
+    codes = [avatar.encode(last.state, last.frame) for avatar in (used, fresh)]
+    assert first_difference(*codes) is None
+
+
+def test_moments_gather_what_belongs_together(session):
+    with SessionReader(session) as opened:
+        moments = list(read_moments(opened, MomentOptions()))
+        assert len(moments) == FRAMES
+        for moment in moments:
+            assert moment.frame is not None
+            assert moment.state is not None
+            assert moment.code is not None
+            assert moment.view is not None
+            assert moment.panels
+            times = {moment.frame.t_ns, moment.state.t_ns, moment.code.t_ns, moment.view.t_ns}
+            assert times == {moment.t_ns}
+        start, end = moments[4].t_ns, moments[7].t_ns
+        part = list(read_moments(opened, MomentOptions("state", None, start, end)))
+        assert [m.t_ns for m in part] == [m.t_ns for m in moments[4:7]]
+        bare = list(read_moments(opened, MomentOptions("code", pictures=False)))
+        assert all(m.frame is None and m.state is not None for m in bare)
+
+
+def test_the_newest_view_and_panels_before_a_moment_count(session, tmp_path):
+    path = tmp_path / "sparse.mcap"
+    with SessionReader(session) as opened:
+        moments = list(read_moments(opened, MomentOptions("code", pictures=False)))
+        shown = next(r.record for r in opened.read(("panels",)))
+    assert isinstance(shown, ShownPanels)
+    with SessionWriter(path, SessionHeader(0, 0), SessionOptions(stamped=False)) as writer:
+        writer.write(replace(shown, t_ns=moments[2].t_ns - 1))
+        for moment in moments:
+            assert moment.code is not None
+            writer.write(moment.code)
+        writer.write(ShownPanels(moments[6].t_ns, ()))
+    with SessionReader(path) as opened:
+        seen = [bool(m.panels) for m in read_moments(opened, MomentOptions("code"))]
+        later = MomentOptions("code", start_ns=moments[4].t_ns)
+        from_the_middle = [bool(m.panels) for m in read_moments(opened, later)]
+    assert seen == [False, False, True, True, True, True] + [False] * (FRAMES - 6)
+    assert from_the_middle == seen[4:]
