@@ -24,7 +24,6 @@ from avatar.consent import Consent
 from avatar.enrolment.coverage import Coverage
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, Show, enrol
-from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import PersonalModel
 from avatar.signature import own_key
@@ -48,7 +47,7 @@ class Making:
     work: EnrolmentWork
     consent: Consent
     out: Path
-    planes: int
+    options: EnrolmentOptions
     say: Progress
     show: Show | None = None
     """Is given a picture of the learning now and then."""
@@ -106,11 +105,12 @@ class Making:
         ]
 
     def _learn(self, states: Sequence[TrackedState]) -> PersonalModel:
-        options = EnrolmentOptions(basis=BasisOptions(planes=self.planes))
         try:
             with PersonSegmenter() as segmenter:
                 seen = Observations.of(states)
-                return enrol(self.work.frames, seen, options, self.say, segmenter.person, self.show)
+                return enrol(
+                    self.work.frames, seen, self.options, self.say, segmenter.person, self.show
+                )
         except EnrolmentError as error:
             raise FailedError(str(error)) from error
 

@@ -9,8 +9,10 @@ import scipy.sparse as sparse
 from avatar.head_mesh import HeadMesh
 from avatar.node_grid import node_shares
 from avatar.personal_atlas import FACE_PARTS, personal_uv
-from avatar.personal_model import CHART, PersonalModel
+from avatar.personal_model import CHART, GAINS, PersonalModel
 from avatar.posed_face import PosedFace
+from avatar.spectacle_cover import SpectacleCover, front_opacity
+from avatar.spectacle_sight import SpectacleSight
 from avatar.unwrapping import TexelTable, texel_weight, unwrap
 from streams.frame import Frame
 from streams.mirror import mirror_frame
@@ -43,6 +45,11 @@ class PictureEncoder:
         self._shares = sparse.csr_array(sparse.csr_array(shares[:, model.active]).T)
         rest, eyes = model.rest, model.eyes
         self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
+        self._cover, self._sight = None, None
+        if model.glasses is not None:
+            opacity = front_opacity(model.opacity)
+            self._cover = SpectacleCover(model.glasses, opacity, self._table, rest)
+            self._sight = SpectacleSight(model.glasses, opacity)
         steady = self._table.regions == "head"
         self._skin = np.flatnonzero(steady)[::7]
 
@@ -61,7 +68,13 @@ class PictureEncoder:
             self._table, frame.rgb, frame.camera, face.world_from_head, vertices, normals,
             face.landmarks,
         )  # fmt: skip
-        weight = texel_weight(np.rint(found.seen * 255).astype(np.uint8))
+        seen, worn = found.seen, slice(GAINS, GAINS + model.glasses_size)
+        moved = guess[worn]
+        if self._cover is not None and self._sight is not None:
+            where = frame.camera, face.world_from_head
+            moved, _ = self._sight.find(frame.rgb, *where, moved)
+            seen = self._cover.uncovered(seen, *where, vertices, moved)
+        weight = texel_weight(np.rint(seen * 255).astype(np.uint8))
         visible = float((weight > 0.5).mean())
         log_gain = self._log_gain(found.colours, weight, guess)
         even = found.colours.astype(np.float32) / np.exp(log_gain)
@@ -70,7 +83,9 @@ class PictureEncoder:
         products = (self._shares @ along).ravel()
         shown = (view - model.view_rest) @ model.view_codes
         rest = model.projection @ products - model.projection_rest - shown
-        return np.concatenate([log_gain / model.gain_sigma, rest]).astype(np.float32), visible
+        code = np.concatenate([log_gain / model.gain_sigma, rest]).astype(np.float32)
+        code[worn] = moved
+        return code, visible
 
     def _log_gain(self, colours: UInt8, weight: Float32, guess: Float32) -> Float32:
         """(3,) the exposure against the mean, from skin that is well seen."""

@@ -40,6 +40,11 @@ def filled_texels(table: TexelTable, values: Float32, known: npt.NDArray[np.bool
     return out
 
 
+def filled_picture(picture: Float32, known: Float32) -> Float32:
+    """(H, W, C) where `known` (H, W) is 0, from around it; as it is where that is 1."""
+    return _pulled(picture, known)
+
+
 def _pulled(picture: Float32, weight: Float32) -> Float32:
     """(H, W, C) whose texels are valid by `weight` (H, W) 0..1 -> (H, W, C) valid everywhere."""
     height, width = weight.shape
