@@ -10,11 +10,12 @@ import scipy.sparse as sparse
 from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.likeness import Likeness
 from avatar.enrolment.neck_seam import NeckSeam
-from avatar.enrolment.recipe import Textures, mean_picture, quantised_planes, well_inside
+from avatar.enrolment.recipe import mean_picture, quantised_planes
 from avatar.enrolment.silhouette import CENTRE, OutlineView, shaped_scalp
 from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texel_filling import TexelSurface
 from avatar.enrolment.texture_basis_fit import BasisFit, BasisOptions, fit_basis
+from avatar.enrolment.texture_reading import Textures, well_inside
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import STATIC_PARTS, personal_uv

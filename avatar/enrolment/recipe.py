@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -13,43 +13,39 @@ from scipy.ndimage import distance_transform_edt
 from avatar.driving import OwnDriving, own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
-from avatar.enrolment.learning_picture import LearningPicture
 from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import OutlineView, shaped_scalp
-from avatar.enrolment.spectacle_fit import find_spectacles
-from avatar.enrolment.spectacle_matte import WornSpectacles, front_picture
-from avatar.enrolment.static_texture import StaticTexture
-from avatar.enrolment.texel_filling import TexelSurface
+from avatar.enrolment.spectacle_matte import WornSpectacles
 from avatar.enrolment.texture_basis_fit import (
-    LEAST_SEEN,
     BasisFit,
     BasisOptions,
     Watch,
     fit_basis,
 )
+from avatar.enrolment.texture_reading import (
+    EnrolmentError,
+    Matte,
+    Moments,
+    Progress,
+    Textures,
+    Video,
+    all_person,
+    frames_of,
+    read_textures,
+    worn_spectacles,
+)
 from avatar.head_mesh import ATLAS, HeadMesh
 from avatar.landmark_map import LandmarkMap
-from avatar.personal_atlas import STATIC_PARTS, personal_uv
-from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.personal_model import CHART, PersonalModel
-from avatar.picture_encoder import PictureEncoder, face_table, reduced_mean, template_faces
-from avatar.spectacles import NUMBERS
-from avatar.unwrapping import TexelTable, unwrap
-from streams.camera import Camera
-from streams.frame import Frame
-from streams.mirror import mirror_frame
-from streams.rigid import Rigid
+from avatar.picture_encoder import PictureEncoder, reduced_mean
+from avatar.unwrapping import TexelTable
 from streams.tracked_state import FacePose
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
-Video = Callable[[], Iterator[Frame]]
-"""Gives the same frames, in order, every time it is called."""
-Progress = Callable[[str, float], None]
-"""What is being done, and which share of it is done, 0..1."""
 Show = Callable[[UInt8], None]
 """Takes a picture (h, 2 w, 3) of a moment and of the avatar so far."""
 
@@ -60,10 +56,6 @@ on three talking people: faces have about 5 code values of contrast a pixel, 1.6
 MM2_FRAME_ERROR = 25.0
 """Likewise a millimetre by which the frame of glasses is misplaced, squared: it is a fiftieth of
 the face, and differs from it by some 40 code values."""
-
-
-class EnrolmentError(ValueError):
-    """The video cannot become an avatar; says why and what to film instead."""
 
 
 WORN = ("auto", "yes", "no")
@@ -93,62 +85,9 @@ class EnrolmentOptions:
             )
 
 
-Matte = Callable[[UInt8], Float32]
-"""(H, W, 3) sRGB -> (H, W) float32, 0 background to 1 person."""
-OUTLINE_FRAMES, STATIC_FRAMES, SPECTACLE_FRAMES = 24, 48, 120
-SURE = 8
-"""Power of the matte by which a texel counts: half background is no colour of hair."""
-RIM_M = 0.006
-"""Metres of the person's outline that show some of the background."""
-CELL_M = 0.002
-"""Metres; see TexelSurface.cell. A texel of the face has about one."""
-FACE_M = 0.008
-"""Metres from the landmarks, on the template: so near, background is kept out by the shape."""
+OUTLINE_FRAMES = 24
 FIRST_ROUNDS = 3
 """Of learning the first picture."""
-MATTE_EVERY = 3
-"""A new mask for every n-th of the face's frames: hair moves little between them."""
-
-
-def all_person(rgb: UInt8) -> Float32:
-    """The matte of one who knows no background."""
-    return np.ones(rgb.shape[:2], np.float32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moments:
-    """What is learned from."""
-
-    seen: Observations
-    codes: Float32
-    """(N, P) the geometry numbers on which frames are unwrapped."""
-
-    def spread(self, most: int) -> Moments:
-        """At most so many, evenly far apart."""
-        count = len(self.seen)
-        rows = np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.intp))
-        return replace(self, seen=self.seen.at(rows), codes=self.codes[rows])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Textures:
-    """What every chosen frame shows, in the layout of the atlas."""
-
-    table: TexelTable
-    colours: UInt8
-    """(N, n, 3) uint8 sRGB."""
-    seen: UInt8
-    """(N, n) uint8 visibility."""
-    surface: TexelSurface
-    """Where the texels lie, and how often background is seen there."""
-    static: StaticTexture
-    """Neck, collar and clothes."""
-    middle: LearningPicture | None = None
-    """A moment to watch the learning at."""
-    worn: WornSpectacles | None = None
-    """The person's glasses."""
-    moved: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    """(N, Q) their numbers in each frame; Q is 0 without any."""
 
 
 def choose_rows(seen: Observations, options: EnrolmentOptions) -> npt.NDArray[np.intp]:
@@ -232,7 +171,7 @@ def registered(
     encoder, driving = PictureEncoder(head, model), OwnDriving(model)
     seen, codes = moments.seen, moments.codes.copy()
     views = seen.view_directions()
-    for row, frame in _frames_of(video, seen):
+    for row, frame in frames_of(video, seen):
         pose, gaze = seen.world_from_head[row], seen.gaze[row]
         expected = driving.appearance(pose, codes[row], gaze)
         face = FacePose(seen.blendshapes[row], seen.landmarks[row], gaze, pose, 1.0)
@@ -248,7 +187,7 @@ def with_outline(
     rows = outline_rows(chosen)
     views = [
         OutlineView(matte(frame.rgb), frame.camera, chosen.world_from_head[int(rows[row])])
-        for row, frame in _frames_of(video, chosen.at(rows))
+        for row, frame in frames_of(video, chosen.at(rows))
     ]
     likeness = registration.likeness
     grown = shaped_scalp(head, likeness.vertices, views)
@@ -261,128 +200,6 @@ def outline_rows(chosen: Observations) -> npt.NDArray[np.intp]:
     yaw = np.array([pose.rotation()[0, 2] for pose in chosen.world_from_head])
     wanted = np.linspace(yaw.min(), yaw.max(), OUTLINE_FRAMES)
     return np.unique(np.abs(yaw[:, None] - wanted).argmin(0))
-
-
-def read_textures(
-    video: Video,
-    head: HeadMesh,
-    registration: Registration,
-    moments: Moments,
-    progress: Progress,
-    matte: Matte,
-    worn: WornSpectacles | None = None,
-) -> Textures:
-    """Unwrap the moments' frames; what glasses hide is not seen. Raises EnrolmentError when the
-    video ends before the last."""
-    table, posed = face_table(head), registration.posed(head)
-    chosen, codes = moments.seen, moments.codes
-    count, n = len(chosen), len(table.rows)
-    colours, seen = np.zeros((count, n, 3), np.uint8), np.zeros((count, n), np.uint8)
-    facing, shown, disclosed = np.zeros(n), np.zeros(n), np.zeros(n)
-    static = static_texture(head, registration)
-    static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
-    mask = inside = np.zeros((0, 0), np.float32)
-    rest = head.vertices[: head.template_size].astype(np.float64)
-    beyond = beyond_face(rest, table.at_vertices @ rest) > FACE_M
-    cover = None if worn is None else worn.cover(table, _f32(registration.likeness.vertices))
-    sight = None if worn is None else worn.sight()
-    moved = np.full((count, 0 if worn is None else NUMBERS), np.nan, np.float32)
-    last = np.zeros(moved.shape[1], np.float32)
-    done, middle = 0, None
-    for row, frame in _frames_of(video, chosen):
-        vertices, normals = posed.of(codes[row], chosen.gaze[row])
-        found = unwrap(
-            table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
-            chosen.landmarks[row],
-        )  # fmt: skip
-        if cover is not None and sight is not None:
-            where = frame.camera, chosen.world_from_head[row]
-            last, is_found = sight.find(frame.rgb, *where, last)
-            if is_found:
-                moved[row] = last
-            past = cover.uncovered(found.seen, *where, vertices, last)
-            found = replace(found, seen=past)
-        if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
-            mask = matte(frame.rgb)
-            inside = well_inside(mask, frame.camera, chosen.world_from_head[row])
-        person = found.sampled(mask)
-        person[beyond] = found.sampled(inside)[beyond]
-        facing += found.seen
-        shown += found.seen * person
-        disclosed += found.disclosed
-        colours[row], seen[row] = found.colours, np.rint(found.seen * person**SURE * 255)
-        if row in static_rows:
-            static.add(frame, chosen.world_from_head[row], chosen.landmarks[row], inside)
-        if row == count // 2:
-            middle = LearningPicture(row, frame.rgb, found.places, found.seen * person)
-        done = row + 1
-        progress("unwrapping", done / count)
-    if done < count:
-        raise EnrolmentError(
-            f"enrol: expected {count} frames with a face, the video gave {done}; is the file cut?"
-        )
-    # What never lay between the lips would take their colour, and show it to who opens the mouth.
-    seen[:, disclosed < LEAST_SEEN * count] = 0
-    average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
-    surface = TexelSurface(
-        table.at_vertices @ registration.likeness.vertices, table.regions, hair_share(head, table),
-        CELL_M, average.astype(np.float32),
-    )  # fmt: skip
-    return Textures(table, colours, seen, surface, static, middle, worn, between(moved))
-
-
-def well_inside(mask: Float32, camera: Camera, world_from_head: Rigid) -> Float32:
-    """A matte (H, W) 0..1 without its rim, where hair and background are mixed."""
-    depth = float(np.linalg.norm(world_from_head.xyz - camera.world_from_camera.xyz))
-    radius = max(1, round(float(camera.focal[0]) * RIM_M / max(depth, 0.1)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.erode(mask, kernel), np.float32)
-
-
-def between(moved: Float32) -> Float32:
-    """(N, Q) with the rows that are not known (nan) between those that are; zeros if none is."""
-    out, rows = np.zeros_like(moved), np.arange(len(moved))
-    known = ~np.isnan(moved).any(1)
-    for k in range(moved.shape[1] if known.any() else 0):
-        out[:, k] = np.interp(rows, rows[known], moved[known, k])
-    return out
-
-
-def worn_spectacles(
-    video: Video, head: HeadMesh, registration: Registration, chosen: Observations, sure: bool
-) -> WornSpectacles | None:
-    """The glasses that the person wears; without being `sure`, None where none are seen."""
-    rows = np.linspace(0, len(chosen) - 1, min(SPECTACLE_FRAMES, len(chosen))).astype(np.intp)
-    some = np.unique(rows)
-
-    def frames() -> Iterator[tuple[int, Frame]]:
-        return ((int(some[k]), frame) for k, frame in _frames_of(video, chosen.at(some)))
-
-    skin = registration.likeness.vertices[head.regions[: head.template_size] == "head"]
-    found = find_spectacles(frames, chosen, skin, sure)
-    return None if found is None else WornSpectacles(found.spectacles, front_picture(found))
-
-
-def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
-    """Ready to gather frames."""
-    likeness = registration.likeness
-    regions = head.regions[: head.template_size]
-    table = TexelTable.of(template_faces(head), personal_uv(head), regions, ATLAS, STATIC_PARTS)
-    return StaticTexture(
-        template_as(head, _f32(likeness.vertices), _f32(likeness.eyes), _f32(likeness.neck_pivot)),
-        table,
-    )
-
-
-def _frames_of(video: Video, chosen: Observations) -> Iterator[tuple[int, Frame]]:
-    """The chosen rows and their frames, as if taken without a mirror."""
-    row = 0
-    for k, frame in enumerate(video()):
-        if row == len(chosen):
-            return
-        if k == chosen.frames[row]:
-            yield row, mirror_frame(frame) if frame.mirrored else frame
-            row += 1
 
 
 def learn(
