@@ -74,9 +74,16 @@ class Batch:
         tasks = order.tasks()
         if tasks and (code := _refused(tasks[0])):
             return code
-        self.out.mkdir(parents=True, exist_ok=True)
-        with _locked(self.out):
-            return self._work(order, tasks)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with _locked(self.out):
+                return self._work(order, tasks)
+        except OSError as error:
+            where = error.filename or self.out
+            why = error.strerror or error
+            raise FailedError(
+                f"{where}: {why}; what is done is whole, the same command goes on"
+            ) from error
 
     def _check(self) -> None:
         for name, value, least in (("cpus", self.cpus, 0.0), ("time-limit", self.time_limit, 0.0)):
@@ -107,7 +114,7 @@ class Batch:
                 if (receipt := task.kept()) is not None:
                     results[task.output] = FileResult.kept(task, receipt)
         todo = [task for task in tasks if task.output not in results]
-        print(f"batch {self.verb}: {len(tasks)} files, {len(results)} done before", flush=True)
+        print(f"batch {self.verb}: {_files(len(tasks))}, {len(results)} done before", flush=True)
         whole = False
         try:
             if todo:
@@ -145,8 +152,10 @@ class Batch:
 
         waiting = deque((task, 1) for task in todo)
         while waiting or cluster.in_flight:
-            # One file in Ray's hands beyond those that run: a free worker never waits for us.
-            room = self.at_once or cluster.slots() + 1
+            # One file in Ray's hands beyond those that run: a free worker never waits for us. Asked
+            # each time: machines come, and the last one that could do it may go.
+            slots = cluster.slots()
+            room = self.at_once or slots + 1
             while waiting and cluster.in_flight < room:
                 cluster.submit(*waiting.popleft())
             for task, attempt, outcome in cluster.finished(POLL_S):
@@ -205,7 +214,11 @@ def _failure(failed: Sequence[FileResult], count: int) -> str:
         names += f" ({failed[0].reason})"
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     rest = "; the others are done" if len(failed) < count else ""
-    return f"batch: {len(failed)} of {count} files failed: {names}{more}{rest}"
+    return f"batch: {len(failed)} of {_files(count)} failed: {names}{more}{rest}"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"
 
 
 @contextlib.contextmanager

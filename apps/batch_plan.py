@@ -16,7 +16,8 @@ REPORT = "batch.json"
 
 @dataclass(frozen=True, slots=True)
 class VerbForm:
-    """How a verb is told its input and output, where the command line does not say it itself."""
+    """How a verb is told its input and output, where the command line does not say it itself.
+    Without {out} in it, what the verb prints is the output."""
 
     arguments: tuple[str, ...]
     ending: str | None = None
@@ -26,7 +27,12 @@ class VerbForm:
 VERB_FORMS: Mapping[str, VerbForm] = {
     "record": VerbForm((OUT, "--source", f"video:{INPUT}"), ".mcap"),
     "preview": VerbForm(("--source", f"video:{INPUT}", "--out", OUT), ".mp4"),
+    "import": VerbForm((INPUT, "--out", OUT), ".mcap"),
+    "replay": VerbForm((INPUT, "--out", OUT), ".mp4"),
     "export": VerbForm((INPUT, "--out", OUT)),
+    "inspect": VerbForm((INPUT,), ".txt"),
+    # A folder, with comparison.json; the other session is among the options.
+    "compare": VerbForm((INPUT, "--out", OUT), ".comparison"),
     "repair": VerbForm((INPUT, "--out", OUT), ".mcap"),
     "redact": VerbForm((INPUT, "--out", OUT), ".mcap"),
 }
@@ -54,7 +60,7 @@ class BatchOrder:
         """
         template = self._template()
         ending = self._ending()
-        if OUT not in " ".join(template) and self.verb not in VERB_FORMS:
+        if not any(place in " ".join(template) for place in (INPUT, "{name}", "{stem}")):
             raise UsageError(
                 f"batch {self.verb}: say where its file and its output go, for example: "
                 f"-- {INPUT} --out {OUT}; or use one of {', '.join(VERB_FORMS)}"

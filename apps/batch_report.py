@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ class FileResult:
         return FileResult(task, KEPT, outputs=receipt.outputs, **receipt.figures)
 
     def entry(self) -> dict[str, Any]:
-        """For batch.json; a JSON file that the verb wrote is in it as `figures`."""
+        """For batch.json; the one JSON file that the verb wrote is in it as `figures`."""
         entry: dict[str, Any] = {
             "name": self.task.name,
             "input": str(self.task.input),
@@ -68,12 +69,10 @@ class FileResult:
             "host": self.host,
             "said": self.said,
         }
-        output = self.task.output
-        if self.outputs and output.suffix == ".json" and output.stat().st_size <= FIGURES_BYTES:
-            try:
-                entry["figures"] = json.loads(output.read_bytes())
-            except ValueError:
-                pass
+        written = [name for name, _ in self.outputs if name.endswith(".json")]
+        if len(written) == 1 and dict(self.outputs)[written[0]] <= FIGURES_BYTES:
+            with contextlib.suppress(OSError, ValueError):
+                entry["figures"] = json.loads((self.task.folder / written[0]).read_bytes())
         return entry
 
 
@@ -95,7 +94,9 @@ class Progress:
         what = f"done in {result.seconds:.1f} s"
         if result.result == FAILED:
             what = f"FAILED: {result.reason} (log: {result.task.log})"
-        elif result.tries > 1:
+        elif not result.outputs:
+            what += f", no file written: {result.said}"
+        if result.result != FAILED and result.tries > 1:
             what += f", at try {result.tries}"
         width = len(str(self._count))
         print(

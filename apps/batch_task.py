@@ -179,9 +179,8 @@ def _run(task: BatchTask, attempt: int, work: Path, begun: float) -> BatchOutcom
         return BatchOutcome(*_fate(task, ended, said), **figures)
     if task.input.stat().st_mtime_ns != source.mtime_ns:
         return BatchOutcome(FAILED, f"{task.input} was changed while it was read", **figures)
+    # None for a verb that found nothing to do, as `repair` of a sound file.
     outputs = _publish(task, work)
-    if not outputs:
-        return BatchOutcome(FAILED, "the verb wrote no file", said, **figures)
     outcome = BatchOutcome(DONE, "", said, outputs, **figures)
     Receipt(
         task.version, task.template, source, also, outputs, {"said": said, **figures}

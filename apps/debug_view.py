@@ -25,7 +25,7 @@ from streams.tracked_state import TrackedState
 from streams.view import View
 
 if TYPE_CHECKING:
-    from apps.preview import Preview
+    from apps.preview_options import PreviewOptions
 
 Float = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ FINGER_BONES = tuple(
 """Pairs of MediaPipe's 21 joints."""
 
 
-def show_debug(preview: Preview, picture: Path = Path("debug-3d.png")) -> str:
+def show_debug(preview: PreviewOptions, picture: Path = Path("debug-3d.png")) -> str:
     """Show until the window is closed or the source ends; return what to tell the user.
 
     Raises FailedError when Open3D can open neither a window nor an off-screen picture.

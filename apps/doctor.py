@@ -25,6 +25,11 @@ NEEDED_PACKAGES = (
 OPTIONAL_PACKAGES = {
     "anny": "baking the head and hands anew (pip install -e '.[bake]')",
     "pytest": "visavis test (pip install -e '.[dev]')",
+    "pynacl": "sealed sessions (pip install -e '.[seal]')",
+    "rerun-sdk": "export to Rerun (pip install -e '.[rerun]')",
+    "pyarrow": "export to Parquet (pip install -e '.[tables]')",
+    "ray": "batch (pip install -e '.[cluster]')",
+    "vrs": "import of Aria recordings (pip install -e '.[vrs]')",
     "PyOpenGL-accelerate": "drawing with less CPU (pip install PyOpenGL-accelerate)",
 }
 

@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -54,12 +54,13 @@ class Enroll:
     """Where to write the file (default: among your avatars)."""
     planes: int = 12
     """Texture planes, a multiple of 4: more are sharper and larger."""
+    glasses: Literal["auto", "yes", "no"] = "auto"
+    """Whether you wear glasses: a layer of their own. auto: as it is seen in the video."""
 
     def run(self) -> int:
         """Do all of it."""
         self._check_words()
-        from apps.capture_view import open_view
-        from apps.enrolment_work import EnrolmentWork
+        from apps.enrolment_lock import EnrolmentLock
         from avatar.opening import enrolled_path
         from avatar.signature import user_folder
 
@@ -68,6 +69,17 @@ class Enroll:
         if out.suffix != ".visavis":
             raise UsageError(f"--out {out}: expected a name that ends with .visavis")
         folder = user_folder() / "enrolling" / self.name
+        with EnrolmentLock(folder, self.name):
+            lines = self._enrolled(folder, consent, out)
+        print("\n".join(lines))
+        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
+        print(f"kept for --add: {folder}")
+        return 0
+
+    def _enrolled(self, folder: Path, consent: Consent, out: Path) -> list[str]:
+        from apps.capture_view import open_view
+        from apps.enrolment_work import EnrolmentWork
+
         try:
             work = EnrolmentWork(folder, []) if self.anew else EnrolmentWork.read(folder)
             if self.anew:
@@ -78,7 +90,7 @@ class Enroll:
                 if self._is_live:
                     consent = self._record(work, consent, view)
                 work.check()
-                lines = self._make(work, consent, out, view)
+                return self._make(work, consent, out, view)
         except KeyboardInterrupt:
             print(f"\nstopped; `enroll ... --resume` goes on ({folder})", file=sys.stderr)
             raise
@@ -89,21 +101,20 @@ class Enroll:
                 f"{error.filename or folder}: no room to write ({error.strerror}); what is there "
                 "is whole: free some space, then go on with --resume"
             ) from error
-        print("\n".join(lines))
-        print(f"try: visavis preview --avatar {self.name if self.out is None else out}")
-        print(f"kept for --add: {folder}")
-        return 0
 
     def _make(
         self, work: EnrolmentWork, consent: Consent, out: Path, view: CaptureView
     ) -> list[str]:
         from apps.capture_view import LearningView
         from apps.enrolment_making import Making, ProgressLine
+        from avatar.enrolment.recipe import EnrolmentOptions
+        from avatar.enrolment.texture_basis_fit import BasisOptions
 
         learning = LearningView(view, work.folder / "preview.png")
         say = ProgressLine(learning.poll)
         try:
-            return Making(self.name, work, consent, out, self.planes, say, learning.show).run()
+            options = EnrolmentOptions(basis=BasisOptions(planes=self.planes), glasses=self.glasses)
+            return Making(self.name, work, consent, out, options, say, learning.show).run()
         finally:
             say.end()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from apps.camera_take import CameraTake
@@ -16,15 +18,15 @@ from apps.enrolment_checks import (
     without_company,
 )
 from apps.enrolment_report import ReportText, write_report
-from apps.enrolment_work import EnrolmentWork, VideoClip
+from apps.enrolment_work import LEARNING, EnrolmentWork, VideoClip
 from apps.likeness_evaluation import Evaluation, evaluate_likeness, spread
 from apps.usage import FailedError
 from avatar.avatar_file import write_avatar_file
 from avatar.consent import Consent
 from avatar.enrolment.coverage import Coverage
+from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, Show, enrol
-from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import PersonalModel
 from avatar.signature import own_key
@@ -48,7 +50,7 @@ class Making:
     work: EnrolmentWork
     consent: Consent
     out: Path
-    planes: int
+    options: EnrolmentOptions
     say: Progress
     show: Show | None = None
     """Is given a picture of the learning now and then."""
@@ -67,10 +69,11 @@ class Making:
         coverage = _coverage(clips)
         lines.append(coverage.line())
         trained = _without_last(clips, TRAINED_SHARE)
-        model = self._learn(trained)
-        ways = self._measure(states, trained, model)
+        stages = LearningStages.kept(self.work.folder / LEARNING, self._key(states), say_aside)
+        model = stages.once("measured", self._learn)(trained, stages.part("measured"))
+        ways = stages.once("measures", self._measure)(states, trained, model)
         # The measured avatar has not seen the ends of the clips; the one that is kept has.
-        model = self._learn(states)
+        model = stages.once("kept", self._learn)(states, stages.part("kept"))
         figures = {name: asdict(way.figures) for name, way in ways.items()}
         seconds = time.monotonic() - begun
         report = {
@@ -89,6 +92,7 @@ class Making:
         )
         page = self.out.with_suffix(".html")
         write_report(page, ReportText(f"Avatar {self.name}", summary, coverage), ways)
+        stages.clear()
         lines += [f"held out, {name}: {way.figures.line()}" for name, way in ways.items()]
         return [
             *lines,
@@ -105,12 +109,31 @@ class Making:
             if isinstance(clip, VideoClip) and clip.damaged()
         ]
 
-    def _learn(self, states: Sequence[TrackedState]) -> PersonalModel:
-        options = EnrolmentOptions(basis=BasisOptions(planes=self.planes))
+    def _key(self, states: Sequence[TrackedState]) -> str:
+        """Stands for all that an avatar depends on: what was learned under another is of no use."""
+        about = hashlib.sha256(f"{version('visavis')} {self.options!r}".encode())
+        for clip in self.work.clips:
+            about.update(repr(clip).encode())
+        for state in states:
+            about.update(repr((state.t_ns, state.face is not None)).encode())
+            if state.face is not None:
+                for numbers in (state.face.landmarks, state.face.blendshapes, state.face.gaze):
+                    about.update(numbers.tobytes())
+        return about.hexdigest()[:16]
+
+    def _learn(self, states: Sequence[TrackedState], stages: LearningStages) -> PersonalModel:
         try:
             with PersonSegmenter() as segmenter:
                 seen = Observations.of(states)
-                return enrol(self.work.frames, seen, options, self.say, segmenter.person, self.show)
+                return enrol(
+                    self.work.frames,
+                    seen,
+                    self.options,
+                    self.say,
+                    segmenter.person,
+                    self.show,
+                    stages,
+                )
         except EnrolmentError as error:
             raise FailedError(str(error)) from error
 
@@ -205,6 +228,11 @@ def _coverage(clips: Sequence[Sequence[TrackedState]]) -> Coverage:
         for state in clip:
             coverage.add(state)
     return coverage
+
+
+def say_aside(line: str) -> None:
+    """To people, beside the progress."""
+    print(f"\nvisavis: {line}", file=sys.stderr, flush=True)
 
 
 class ProgressLine:

@@ -23,7 +23,7 @@ from streams.frame import Frame
 from streams.tracked_state import TrackedState
 
 PART_FRAMES = 150
-NOTE, TRACKED = "clips.json", "tracked.json"
+NOTE, TRACKED, LEARNING = "clips.json", "tracked.json", "learning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,7 @@ class EnrolmentWork:
         """Remove what was tracked and recorded; nothing else lies there."""
         for folder in self.folder.glob("clip-*"):
             shutil.rmtree(folder)
+        shutil.rmtree(self.folder / LEARNING, ignore_errors=True)
         for own in (NOTE, "preview.png"):
             (self.folder / own).unlink(missing_ok=True)
         for old in (*self.folder.glob("part-*.npz"), self.folder / "source.json"):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
-from apps.preview import Preview
+from apps.preview_options import PreviewOptions
 from apps.preview_stages import open_source_of, open_stages
 from apps.recording import recording_of
 from apps.usage import FailedError, one_line
@@ -16,7 +16,7 @@ from apps.video_writer import VideoWriter, check_writable
 PROGRESS_S = 1.0
 
 
-def write_preview(preview: Preview, out: Path, taps: Taps | None = None) -> str:
+def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) -> str:
     """Write the whole preview; return what to tell the user.
 
     Raises FailedError when something is missing from the file, or from what it shows: the source

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.preview import Preview
+from apps.preview_options import PreviewOptions
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
 from overlay.image_panel import image_panel, read_picture
@@ -37,7 +37,7 @@ WRIST_FROM_PANEL = {
 """Over the finger tips, facing whoever sees the palm, upright when the hand is."""
 
 
-def board_of(preview: Preview, view: View) -> PanelBoard:
+def board_of(preview: PreviewOptions, view: View) -> PanelBoard:
     """What `preview` asks for. Whoever holds the board may change it while it is shown."""
     board = PanelBoard()
     if preview.text is not None:

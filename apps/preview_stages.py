@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from apps.pipeline import Draw, Stages
-from apps.preview import Preview
+from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
 from apps.viewpoint import default_size, fitted_view
@@ -19,7 +19,7 @@ from streams.mirror import mirror_camera
 from streams.view import View
 
 
-def open_source_of(preview: Preview) -> FrameSource:
+def open_source_of(preview: PreviewOptions) -> FrameSource:
     """The preview's source, opened. Raises SourceError or UsageError."""
     return open_any(
         preview.source,
@@ -32,7 +32,7 @@ def open_source_of(preview: Preview) -> FrameSource:
 
 @contextlib.contextmanager
 def open_stages(
-    preview: Preview, source: FrameSource, draw: Draw | None = None
+    preview: PreviewOptions, source: FrameSource, draw: Draw | None = None
 ) -> Iterator[Stages]:
     """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
     and belongs to this thread."""
@@ -54,7 +54,7 @@ def open_stages(
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 
-def picture_size(preview: Preview, source: FrameSource) -> tuple[int, int]:
+def picture_size(preview: PreviewOptions, source: FrameSource) -> tuple[int, int]:
     """(width, height) of what is drawn."""
     return preview.wanted_size() or default_size(source.camera)
 

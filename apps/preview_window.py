@@ -8,7 +8,7 @@ from pathlib import Path
 from apps.meter import Meter
 from apps.pacing import PacedSource
 from apps.pipeline import Drawn, Pipeline
-from apps.preview import Preview
+from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import recording_of
@@ -29,7 +29,7 @@ class NoWindowError(RuntimeError):
     """There is no display, or no OpenGL in it. The message is one readable line."""
 
 
-def show_preview(preview: Preview, loop: bool = False) -> None:
+def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
     """Show until Esc, the close button, the end of the source or `preview.seconds`.
 
     With `loop` a file starts over at its end. Raises NoWindowError when no window opens,
@@ -63,7 +63,7 @@ def show_preview(preview: Preview, loop: bool = False) -> None:
             )
 
 
-def _show_session(preview: Preview, loop: bool) -> None:
+def _show_session(preview: PreviewOptions, loop: bool) -> None:
     from apps.replay_stages import Replay, ReplayOptions
     from apps.replay_window import show_replay
     from apps.session_source import open_session
@@ -83,7 +83,7 @@ def _show_session(preview: Preview, loop: bool) -> None:
         show_replay(replay, loop=loop)
 
 
-def _paced(preview: Preview, source: FrameSource, loop: bool) -> FrameSource:
+def _paced(preview: PreviewOptions, source: FrameSource, loop: bool) -> FrameSource:
     return PacedSource(source, (lambda: open_source_of(preview)) if loop else None)
 
 

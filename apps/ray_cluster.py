@@ -4,8 +4,7 @@ Each task is tried once by Ray; whether a dead worker's task is tried again is d
 tries are counted and shown. What goes through Ray are paths and figures only, so the object store
 has Ray's least size.
 
-A Ray of our own can be used by whoever knows its secret alone (Ray 2.52 or newer; an older one lets
-in whoever reaches its ports).
+A Ray of our own can be used by whoever knows its token alone, although its ports are open.
 """
 
 from __future__ import annotations
@@ -58,9 +57,10 @@ class RayCluster:
         """
         count = 0
         most = (0.0, 0.0)
-        for node in self._ray.nodes():
-            if not node["Alive"]:
-                continue
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        if not alive:
+            raise FailedError("Ray has no machine left; the same command goes on")
+        for node in alive:
             has = node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
             most = max(most, has)
             fits = has[0] / self._needs.cpus if self._needs.cpus else float("inf")
@@ -186,7 +186,7 @@ def _quiet_ray(address: str | None) -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Its notes on dead workers: ours say it in one line.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Each task does that itself.
     if address is None:
         os.environ.pop("RAY_ADDRESS", None)
         if "ray" not in sys.modules:  # It reads these as it is imported.

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from apps.pipeline import Taps
-from apps.preview import Preview
+from apps.preview_options import PreviewOptions
 from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError
 from sessions.picture_track import PictureOptions
@@ -216,7 +216,7 @@ class _FileBeside:
 
 
 @contextlib.contextmanager
-def recording_of(preview: Preview, source: FrameSource) -> Iterator[Taps]:
+def recording_of(preview: PreviewOptions, source: FrameSource) -> Iterator[Taps]:
     """Taps that record what a preview shows, where it asks for that; else taps that do nothing.
 
     Says before what the person in front of the camera states by it, and at the end what is in the

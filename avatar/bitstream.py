@@ -18,15 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from avatar.band_coding import read_bands, write_bands
 from avatar.code_numbers import GROUPS, CodedAvatar, CodeNumbers, turned_like
 from avatar.concealment import HORIZON_MS, Concealment, Moment
 from avatar.level_coding import read_levels, write_levels
 from avatar.packet_format import (
     ABSENT,
     FRESH,
-    KEEPS,
-    MIDDLE,
-    OFFSETS,
     PERIODS,
     PREDICTED,
     QUALITIES,
@@ -35,10 +33,10 @@ from avatar.packet_format import (
     PacketFormat,
     Presences,
 )
-from avatar.quantiser import Quantised, held_class, quantise, reconstructed
+from avatar.quantiser import Quantised, quantise, reconstructed, shifted_class
 from avatar.range_coder import RangeCoderError, RangeDecoder, RangeEncoder
 from avatar.rate_control import RateControl
-from avatar.symbol_tables import even_table, near_table, presence_table, rare_table
+from avatar.symbol_tables import even_table, presence_table, rare_table
 from streams.avatar_code import ORIGINS, AvatarCode
 from streams.tracked_state import SIDES
 
@@ -54,7 +52,6 @@ LEAST_ENCODED_KBIT_S = 8.0
 rate both looked equally well on three talking people, at half of it driven by 1 dB and more."""
 MS = 1_000_000
 APPEARANCE = GROUPS.index("appearance")
-LAST_KEEP = len(KEEPS) - 1
 
 
 class BitstreamError(ValueError):
@@ -163,7 +160,7 @@ class BitstreamEncoder:
         self, code: AvatarCode, row: Int64, presences: Presences, shows: Int64 | None, turn: int
     ) -> _Packet:
         state, quality = self._state, self._rate.quality
-        after = np.zeros_like(row)
+        after = np.zeros(len(row), np.int64)
         parts = [self._part(row, presences, turn, after)] if any(presences) else []
         span = state.numbers.spans["appearance"]
         if presences[0] != ABSENT and (
@@ -183,11 +180,9 @@ class BitstreamEncoder:
         """Quantise the numbers of `row` that are present; what they become goes to `after`."""
         form, quality = self._state.format, self._rate.quality
         layout = form.layout(presences, turn, self._period)
+        steps, kinds = form.tables(layout, quality)
         order = layout.order
-        part = quantise(
-            layout, form.steps(quality).take(order), form.kinds(quality).take(layout.kind_index),
-            row.take(order), self._state.row.take(order),
-        )  # fmt: skip
+        part = quantise(layout, steps, kinds, row.take(order), self._state.row.take(order))
         after[order] = part.values
         return layout, part
 
@@ -210,16 +205,7 @@ class BitstreamEncoder:
         for presence, table in zip(presences, self._state.presence_tables, strict=True):
             coder.encode_one(presence, table)
         for layout, part in parts:
-            near, last = MIDDLE, LAST_KEEP
-            for opens, fresh, offset, keep in zip(
-                layout.opens, layout.fresh.tolist(), part.offsets, part.keeps, strict=True
-            ):
-                near, last = (MIDDLE, LAST_KEEP) if opens else (near, last)
-                coder.encode_one(offset, near_table(OFFSETS, near))
-                near = offset
-                if not fresh:
-                    coder.encode_one(keep, near_table(len(KEEPS), last))
-                    last = keep
+            write_bands(coder, layout, part.offsets, part.keeps)
         if len(parts) == 1:
             write_levels(coder, parts[0][1].kinds, parts[0][1].levels)
         elif parts:
@@ -348,7 +334,7 @@ class BitstreamDecoder:
                 base, self._speed, passed_ms * (gap - 1) // max(gap, 1)
             )
             self._stale[:] = True
-        after = np.zeros_like(base)
+        after = np.zeros(len(base), np.int64)
         if any(presences):
             after[layout.order] = self._numbers(coder, layout, quality, base)
         self._turn, self._time_ms = turn, time_ms
@@ -360,9 +346,10 @@ class BitstreamDecoder:
             self._stale[layout.absent], self._known[layout.absent] = True, False
             if presences[APPEARANCE] == ABSENT:  # then it is as expected: exactly known
                 self._stale[state.numbers.spans["appearance"]] = False
+        came = np.logical_and.reduceat(self._known, state.numbers.starts).tolist()
+        came[APPEARANCE] = True  # what is missing of it is as expected
         known = tuple(
-            presence != ABSENT and (name == "appearance" or bool(self._known[span].all()))
-            for (name, span), presence in zip(state.numbers.spans.items(), presences, strict=True)
+            presence != ABSENT and whole for presence, whole in zip(presences, came, strict=True)
         )
         if presences[0] != ABSENT and not known[0]:
             return None
@@ -374,18 +361,10 @@ class BitstreamDecoder:
 
     def _numbers(self, coder: RangeDecoder, layout: Layout, quality: int, base: Int64) -> Int64:
         """(N,) in the order of coding, predicted from `base`."""
-        form = self._state.format
-        near, last = MIDDLE, LAST_KEEP
-        shifts: list[int] = []
-        keeps: list[int] = []
-        for opens, fresh in zip(layout.opens, layout.fresh.tolist(), strict=True):
-            near, last = (MIDDLE, LAST_KEEP) if opens else (near, last)
-            near = coder.decode_one(near_table(OFFSETS, near))
-            if not fresh:
-                last = coder.decode_one(near_table(len(KEEPS), last))
-            shifts.append(near - MIDDLE)
-            keeps.append(0 if fresh else KEEPS[last])
-        kinds = form.kinds(quality).take(layout.kind_index)
-        levels = read_levels(coder, held_class(kinds + np.array(shifts).take(layout.band_of)))
-        guess = (base.take(layout.order) * np.array(keeps).take(layout.band_of)) >> 3
-        return reconstructed(guess, levels, form.steps(quality).take(layout.order))
+        steps, kinds = self._state.format.tables(layout, quality)
+        offsets, kept = read_bands(coder, layout)
+        levels = read_levels(coder, shifted_class(kinds, layout, offsets))
+        guess = np.array(kept).take(layout.band_of)
+        guess *= base.take(layout.order)
+        guess >>= 3
+        return reconstructed(guess, levels, steps)

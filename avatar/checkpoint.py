@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
@@ -12,13 +11,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from streams.array_contract import Shape
+from streams.closing import Closing
 
 
 class CheckpointError(ValueError):
     """A file of arrays is unreadable, or not what this version of the code expects."""
 
 
-class Checkpoint:
+class Checkpoint(Closing):
     """One open file. Use in a `with` statement."""
 
     def __init__(self, path: Path) -> None:
@@ -30,16 +30,9 @@ class Checkpoint:
             raise CheckpointError(f"{path}: expected a safetensors file, got {error}") from error
         self._keys = frozenset(self._file.keys())
 
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Arrays are not read afterwards."""
+        self._file.__exit__(None, None, None)  # safetensors has no other way to close
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys

@@ -138,6 +138,8 @@ class CodeNumbers:
         ends = np.cumsum([0, *(len(self.groups[name].step) for name in GROUPS)]).tolist()
         self.spans = {name: slice(ends[k], ends[k + 1]) for k, name in enumerate(GROUPS)}
         """Where each group is in a row of all numbers."""
+        self.starts = np.array(ends[:-1])
+        """(GROUPS,) where each of them begins."""
         self.size: int = ends[-1]
         self._face_scale = _scale((4, TURN), (3, PLACE), (GAZE, ANGLE), (self.geometry, 1.0))
         self._hand_scale = _scale(
@@ -184,14 +186,15 @@ class CodeNumbers:
         """Of a row of all numbers; `shown` tells which of GROUPS are in it."""
         seen = dict(zip(GROUPS, shown, strict=True))
         pose, gaze = None, STRAIGHT
-        geometry = np.zeros(self.geometry, np.float32)
-        appearance = np.zeros(self.appearance, np.float32)
         if seen["face"]:
             pose, gaze, geometry = self.face_of(row[self.spans["face"]])
             appearance = self.avatar.expected(pose, geometry, gaze)
             if seen["appearance"]:
                 told = row[self.spans["appearance"]].astype(np.float32)
                 appearance = np.add(appearance, told / np.float32(FINE), dtype=np.float32)
+        else:
+            geometry = np.zeros(self.geometry, np.float32)
+            appearance = np.zeros(self.appearance, np.float32)
         hands = self.hands_of(row, tuple(side for side in SIDES if seen[side]))
         return AvatarCode(t_ns, self.avatar.id, geometry, appearance, gaze, pose, hands, origin)
 
@@ -200,16 +203,17 @@ class CodeNumbers:
         if not hands:
             return {}
         sides = tuple(hand.side for hand in hands)
-        poses = [hand.world_from_wrist for hand in hands]
-        local = [
-            (hand.joints - pose.xyz) @ pose.rotation()
-            for hand, pose in zip(hands, poses, strict=True)
-        ]
-        parts = HandParts.of(np.stack(local), sides)
         rows = np.empty((len(hands), len(self._hand_scale)))
-        for row, hand, pose in zip(rows, hands, poses, strict=True):
+        turns = np.empty((len(hands), 3, 3))
+        local = np.empty((len(hands), 21, 3))
+        for k, hand in enumerate(hands):
+            row, pose = rows[k], hand.world_from_wrist
             row[:4], row[4:POSE] = pose.wxyz, pose.xyz
             row[POSE : POSE + ANGLES], row[HAND - 1] = hand.angles.ravel(), hand.confidence
+            turns[k], local[k] = pose.rotation(), hand.joints
+        local -= rows[:, None, 4:POSE]
+        angles = rows[:, POSE : POSE + ANGLES]
+        parts = HandParts.of(local @ turns, sides, angles)
         rows[:, POSE + ANGLES : HAND - 1] = parts.sideways.reshape(len(hands), -1)
         rows[:, HAND : HAND + 15] = parts.bases.reshape(len(hands), -1)
         rows[:, HAND + 15 :] = parts.bones.reshape(len(hands), -1)
@@ -220,7 +224,7 @@ class CodeNumbers:
         """The inverse of `hands`, for a row of all numbers."""
         if not sides:
             return ()
-        rows = np.stack([row[self.spans[side]] for side in sides]) / self._hand_scale
+        rows = np.array([row[self.spans[side]] for side in sides]) / self._hand_scale
         sizes = rows[:, HAND:] + usual_sizes(*sides)
         angles = rows[:, POSE : POSE + ANGLES].reshape(-1, 5, 4)
         parts = HandParts(
@@ -231,15 +235,11 @@ class CodeNumbers:
             sideways=rows[:, POSE + ANGLES : HAND - 1].reshape(-1, 5, 2),
         )
         poses = [_pose_of(hand) for hand in rows]
-        return tuple(
-            HandPose(
-                side, pose.apply(joints).astype(np.float32), pose, bent.astype(np.float32),
-                min(max(float(hand[HAND - 1]), 0.0), 1.0),
-            )
-            for side, pose, joints, bent, hand in zip(
-                sides, poses, parts.joints(), angles, rows, strict=True
-            )
-        )  # fmt: skip
+        turns = np.array([pose.rotation() for pose in poses])
+        joints = parts.joints() @ turns.transpose(0, 2, 1) + rows[:, None, 4:POSE]
+        joints, bent = joints.astype(np.float32), angles.astype(np.float32)
+        sure = np.minimum(np.maximum(rows[:, HAND - 1], 0.0), 1.0).tolist()
+        return tuple(map(HandPose, sides, joints, poses, bent, sure))
 
 
 @cache
@@ -258,14 +258,17 @@ def integers(units: npt.NDArray[np.floating]) -> Int64:
 
 def turned_like(numbers: Int64, before: Int64) -> Int64:
     """The first four are a quaternion: the one of its two signs that is nearer to `before`."""
-    if int(numbers[:4] @ before[:4]) < 0:
+    if numbers[:4].dot(before[:4]) < 0:
         numbers = numbers.copy()
         numbers[:4] *= -1
     return numbers
 
 
 def _whole(parts: npt.NDArray[np.float64]) -> Int64:
-    return np.minimum(np.maximum(np.rint(parts), -LARGEST), LARGEST).astype(np.int64)
+    """Rounded and held in place, because these are many small arrays a packet."""
+    np.rint(parts, out=parts)
+    np.maximum(parts, -LARGEST, out=parts)
+    return np.minimum(parts, LARGEST, out=parts).astype(np.int64)
 
 
 def _scale(*parts: tuple[int, float]) -> npt.NDArray[np.float64]:
@@ -275,7 +278,7 @@ def _scale(*parts: tuple[int, float]) -> npt.NDArray[np.float64]:
 
 def _pose_of(row: npt.NDArray[np.float64]) -> Rigid:
     wxyz = row[:4]
-    length = math.sqrt(float(wxyz @ wxyz))
+    length = math.sqrt(wxyz.dot(wxyz))
     if length < 0.01:  # hostile or lost: no rotation can be meant
         wxyz, length = np.array([1.0, 0.0, 0.0, 0.0]), 1.0
     return Rigid(wxyz / length, row[4:POSE].copy())

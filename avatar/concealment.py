@@ -71,17 +71,18 @@ class Concealment:
         face, appearance = numbers.spans["face"], numbers.spans["appearance"]
         self._shape = slice(face.start + POSE + GAZE, face.stop)
         self._told, self._spans = appearance, numbers.spans
-        self._moving = np.zeros(numbers.size, bool)
-        for name in ("face", *SIDES):
-            self._moving[numbers.spans[name].start :][:POSE] = True
+        starts = [numbers.spans[name].start for name in ("face", *SIDES)]
+        self._moving = np.concatenate([np.arange(start, start + POSE) for start in starts])
 
     def speed(self, before: Int64, after: Int64, passed_ms: int, jumped: Indices) -> Int64:
         """(N,) of what moved from `before` to `after`; numbers `jumped` were not known before."""
         if not 0 < passed_ms <= HORIZON_MS:
             return np.zeros_like(after)
-        moved = np.where(self._moving, after - before, 0)
-        moved[jumped] = 0
-        return SPEED * moved * min(passed_ms, SURE_MS) // passed_ms**2
+        speed, moving = np.zeros(len(after), np.int64), self._moving
+        moved = after.take(moving) - before.take(moving)
+        speed[moving] = moved * (SPEED * min(passed_ms, SURE_MS)) // passed_ms**2
+        speed[jumped] = 0
+        return speed
 
     def carried(self, row: Int64, speed: Int64, passed_ms: int) -> Int64:
         """(N,) what `row` is likely to have become."""

@@ -18,6 +18,8 @@ from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
 
+CLOSE = 0.01
+"""Squared lengths below which the difference of squares of about 50 is too coarse in float32."""
 FAR = 3.0
 """Standard deviations at which an input of a person's own is held: nothing is known beyond."""
 
@@ -40,7 +42,8 @@ def own_inputs(poses: Float32, geometry: Float32, gaze: Float32) -> Float32:
 
 def kernel(inputs: Float32, points: Float32) -> Float32:
     """(N, D) and (C, D), already divided by their lengths -> (N, C), Matern 1/2."""
-    squares = (inputs**2).sum(1)[:, None] + (points**2).sum(1) - 2.0 * inputs @ points.T
+    x, c = inputs.astype(np.float64), points.astype(np.float64)  # for the difference of squares
+    squares = (x**2).sum(1)[:, None] + (c**2).sum(1) - 2.0 * x @ c.T
     return np.exp(-np.sqrt(np.maximum(squares, 0.0))).astype(np.float32)
 
 
@@ -50,6 +53,7 @@ class OwnDriving:
     def __init__(self, model: PersonalModel) -> None:
         self._model = model
         points = model.own_points * model.own_metric
+        self._points = points
         self._minus_twice = np.ascontiguousarray(-2.0 * points.T, np.float32)
         self._squares = (points**2).sum(1)
         # Both maps in one product: reading them is what takes the time.
@@ -71,6 +75,9 @@ class OwnDriving:
         scaled = inputs * model.own_metric
         squares = scaled @ self._minus_twice
         squares += self._squares + scaled @ scaled
+        close = (squares < CLOSE).nonzero()[0]
+        if len(close):
+            squares[close] = ((scaled - self._points[close]) ** 2).sum(1)
         np.sqrt(np.maximum(squares, 0.0, out=squares), out=squares)
         np.exp(np.negative(squares, out=squares), out=near)
         return np.asarray(model.own_rest + shares @ self._map, np.float32)

@@ -23,6 +23,10 @@ INNER_LIPS = (
     78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
 )  # fmt: skip
 """The opening of the mouth as a closed polygon."""
+OUTER_LIPS = (
+    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
+)  # fmt: skip
+"""The outline of the lips as a closed polygon."""
 IRISES = (473, 468)
 """Centres of the irises, left first."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatar.range_coder import RangeDecoder, RangeEncoder
-from avatar.symbol_tables import CLASSES, LARGEST, level_table
+from avatar.symbol_tables import LARGEST, level_table
 
 Int64 = npt.NDArray[np.int64]
 ESCAPE = LARGEST + 1
@@ -15,14 +15,17 @@ ESCAPE = LARGEST + 1
 
 def write_levels(coder: RangeEncoder, kinds: Int64, levels: Int64) -> None:
     """(N,) each; escaped magnitudes follow."""
-    symbols = np.minimum(np.maximum(levels, -ESCAPE), ESCAPE).astype(np.int32) + ESCAPE
-    sorted_symbols = symbols.take(_by_class(kinds))
+    symbols = np.maximum(levels, -ESCAPE)
+    np.minimum(symbols, ESCAPE, out=symbols)
+    escaped = levels[np.abs(symbols) == ESCAPE].tolist()
+    symbols += ESCAPE
+    symbols = symbols.take(_by_class(kinds)).astype(np.int32)
     start = 0
-    for kind, count in enumerate(np.bincount(kinds, minlength=CLASSES).tolist()):
+    for kind, count in enumerate(np.bincount(kinds).tolist()):
         if count:
-            coder.encode(sorted_symbols[start : start + count], level_table(kind))
+            coder.encode(symbols[start : start + count], level_table(kind))
             start += count
-    for level in levels[(symbols == 0) | (symbols == 2 * ESCAPE)].tolist():
+    for level in escaped:
         coder.encode_number(abs(level) - ESCAPE)
 
 
@@ -30,15 +33,17 @@ def read_levels(coder: RangeDecoder, kinds: Int64) -> Int64:
     """(N,), at least one. Raises RangeCoderError."""
     symbols = [
         coder.decode(count, level_table(kind))
-        for kind, count in enumerate(np.bincount(kinds, minlength=CLASSES).tolist())
+        for kind, count in enumerate(np.bincount(kinds).tolist())
         if count
     ]
     levels = np.empty(len(kinds), np.int64)
     levels[_by_class(kinds)] = np.concatenate(symbols)
     levels -= ESCAPE
-    for index in np.flatnonzero(np.abs(levels) == ESCAPE):
-        size = ESCAPE + coder.decode_number()
-        levels[index] = size if levels[index] > 0 else -size
+    escaped = (np.abs(levels) == ESCAPE).nonzero()[0]
+    if len(escaped):
+        beyond = np.array([coder.decode_number() for _ in range(len(escaped))])
+        signs = np.sign(levels[escaped])
+        levels[escaped] += signs * beyond
     return levels
 
 

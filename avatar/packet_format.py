@@ -51,8 +51,10 @@ class Layout:
     """(N,) 0, 1, ..."""
     starts: Indices
     """(B,) where bands begin in `order`; none is empty."""
-    fresh: npt.NDArray[np.bool_]
+    fresh: tuple[bool, ...]
     """(B,) whether a band is sent without prediction."""
+    fresh_bands: Indices
+    """(F,) which these are."""
     opens: tuple[bool, ...]
     """(B,) whether a band is the first of its group."""
     kind_index: Indices
@@ -81,6 +83,7 @@ class PacketFormat:
         self._steps: dict[int, Int64] = {}
         self._kinds: dict[int, Int64] = {}
         self._layouts: dict[tuple[Presences, int, int], Layout] = {}
+        self._tables: dict[tuple[Layout, int], tuple[Int64, Int64]] = {}
 
     def steps(self, quality: int) -> Int64:
         """(N,) integers a level."""
@@ -99,6 +102,18 @@ class PacketFormat:
             kinds = np.where(ratio == 0, 0, exponent.astype(np.int64) - 17 + UNIT_CLASS)
             self._kinds[quality] = np.clip(kinds, 0, CLASSES - 1).ravel()
         return self._kinds[quality]
+
+    def tables(self, layout: Layout, quality: int) -> tuple[Int64, Int64]:
+        """`steps` and `kinds` of a layout's numbers, (N,) each, in the order of coding."""
+        key = (layout, quality)
+        if key not in self._tables:
+            if len(self._tables) >= MOST_LAYOUTS:
+                self._tables.clear()
+            self._tables[key] = (
+                self.steps(quality).take(layout.order),
+                self.kinds(quality).take(layout.kind_index),
+            )
+        return self._tables[key]
 
     def layout(self, presences: Presences, turn: int, period: int) -> Layout:
         """Of packet number `turn` when every number is refreshed once a `period`."""
@@ -133,7 +148,8 @@ class PacketFormat:
             positions=np.arange(len(order)),
             band_of=band_of,
             starts=starts,
-            fresh=fresh,
+            fresh=tuple(fresh.tolist()),
+            fresh_bands=np.flatnonzero(fresh),
             opens=tuple(opens for _, _, opens in parts),
             kind_index=order + self.numbers.size * fresh[band_of],
             whole=order[fresh[band_of]],

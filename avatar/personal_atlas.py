@@ -7,10 +7,15 @@ keeps its hair, which a personal avatar has in the picture of its scalp.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from avatar.head_mesh import HeadMesh
+from avatar.landmark_map import COUNT, OUTER_LIPS, LandmarkMap
+from avatar.unwrapping import IN_MOUTH, TexelTable
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
@@ -41,6 +46,8 @@ _MOVES = {
     "lower-teeth": ((0.752, 0.127, 0.121, 0.059), (0.754, 0.256, 0.242, 0.118)),
     "tongue": ((0.877, 0.127, 0.059, 0.059), (0.754, 0.378, 0.118, 0.118)),
     "mouth": ((0.939, 0.127, 0.059, 0.059), (0.878, 0.378, 0.118, 0.118)),
+    # Behind the lids nobody looks, and where it lay are the glasses.
+    "socket": ((0.877, 0.189, 0.122, 0.060), (0.100, 0.690, 0.115, 0.056)),
 }
 """Region -> x, y, width, height before and after."""
 
@@ -61,6 +68,39 @@ def personal_uv(head: HeadMesh) -> Float32:
         shift += strength * away * np.exp(-0.5 * (away**2).sum(1, keepdims=True) / radius**2)
     uv[skin] = grown + shift
     return uv.astype(np.float32)
+
+
+OUTLYING = (93, 127, 234)
+"""Landmarks of the right outline that the template has over the cut of its atlas, far out."""
+FACE_REACH, MOUTH_REACH = 0.012, 0.016
+"""How far face and mouth reach beyond their landmarks, as a part of the atlas' side."""
+
+
+def texel_strides(table: TexelTable, stride: int) -> npt.NDArray[np.intp]:
+    """(n,) every how many texels both ways one is looked at: `stride` on the face, half of that in
+    and about the mouth, twice as many elsewhere on the head."""
+    mouth = _about(table, OUTER_LIPS, MOUTH_REACH) | np.isin(table.regions, IN_MOUTH)
+    elsewhere = (table.regions == "head") & ~face_texels(table)
+    strides = np.where(elsewhere, 2 * stride, stride)
+    return np.where(mouth, max(1, stride // 2), strides).astype(np.intp)
+
+
+def face_texels(table: TexelTable) -> npt.NDArray[np.bool_]:
+    """(n,): skin within the outline of the landmarks or just beyond it."""
+    marks = [mark for mark in range(COUNT) if mark not in OUTLYING]
+    return _about(table, marks, FACE_REACH) & (table.regions == "head")
+
+
+def _about(table: TexelTable, marks: Sequence[int], reach: float) -> npt.NDArray[np.bool_]:
+    """(n,): within the convex hull of some landmarks, grown by `reach` of the atlas' side."""
+    size = table.size
+    places = LandmarkMap.open().points(personal_uv(HeadMesh.open("default")).astype(np.float64))
+    corners = np.rint(places[list(marks)] * size - 0.5).astype(np.int32)
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillConvexPoly(mask, np.asarray(cv2.convexHull(corners), np.int32), 1)
+    wide = 2 * round(reach * size) + 1
+    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide))
+    return (np.asarray(cv2.dilate(mask, ball)) > 0)[table.rows, table.columns]
 
 
 def _grown(uv: Array) -> Array:

@@ -13,15 +13,16 @@ import numpy.typing as npt
 from avatar.driving import OwnDriving, drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.hand_rig import HandRig
+from avatar.head_code import HeadCode
 from avatar.head_mesh import HeadMesh
 from avatar.local_texture import LocalTexture
 from avatar.mesh_assembly import MeshAssembly, view_direction
 from avatar.mesh_layout import MeshLayout, MeshPiece
-from avatar.personal_decoder import HeadCode, open_decoder
+from avatar.personal_decoder import open_decoder
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.picture_encoder import LEAST_VISIBLE, PictureEncoder
-from avatar.strangeness import limit_of, strangeness
+from avatar.strangeness import Acquaintance
 from streams.avatar_code import AvatarCode
 from streams.closing import Closing
 from streams.frame import Frame
@@ -35,8 +36,6 @@ Float32 = npt.NDArray[np.float32]
 
 FADE_S = 0.2
 """How long the code takes from driven to encoded and back, so that nothing jumps."""
-VOTE_S = 2.0
-"""Over how long it is decided who drives."""
 FARTHEST = 4.0
 """Standard deviations beyond which nobody's blend shapes move an avatar: what its person never did
 in the video would be guessed wildly."""
@@ -78,8 +77,11 @@ class PersonalAvatar(Closing):
 
     def begin_anew(self) -> None:
         """Forget every moment before, as if just opened: the next one is from somewhere else."""
-        self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
-        self._told: Float32 | None = None
+        model = self.model
+        usual = float(model.strangeness[0])
+        self._acquaintance = Acquaintance(model.landmark_rest, model.landmark_moves, usual)
+        self._seen_share, self._last_t_ns = 0.0, None
+        self._told: tuple[Float32, Float32] | None = None  # geometry and appearance
 
     def close(self) -> None:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
@@ -94,35 +96,41 @@ class PersonalAvatar(Closing):
         appearance = np.zeros(model.appearance_size, np.float32)
         share = 0.0
         if face is not None:
-            own, left_out_mm = model.landmark_code(face.landmarks)
             # Somebody else's landmarks say whose face it is; their blend shapes do not.
-            self._own_share = self._moved(
-                self._own_share, self._looks_own(own, left_out_mm), state.t_ns, VOTE_S
+            is_own = (
+                self._acquaintance.is_own(face.landmarks, state.t_ns)
+                if self._fade
+                else self._acquaintance.is_own_alone(face.landmarks)
             )
-            is_own = self._own_share >= 0.5  # one moment does not make a stranger
             if is_own:
+                own, _ = model.landmark_code(face.landmarks)
                 geometry, appearance = own, self.expected(face.world_from_head, own, face.gaze)
             else:
                 both = drivers_of(face.blendshapes, face.gaze) @ model.any_map
                 both = np.clip(both, -FARTHEST, FARTHEST)
                 geometry, appearance = np.split(both, [model.geometry_size])
-            seen = None
+            told = None
             if frame is not None and is_own and self._origin == "auto":
                 view = view_direction(face.world_from_head, None)
-                seen, visible = self._encoder.appearance(frame, face, geometry, view, appearance)
-                seen = seen if visible >= LEAST_VISIBLE else None
-            self._seen_share = self._moved(self._seen_share, seen is not None, state.t_ns, FADE_S)
+                exact = self._encoder.registered(frame, face, geometry, view, appearance)
+                seen, visible = self._encoder.appearance(frame, face, exact, view, appearance)
+                if visible >= LEAST_VISIBLE:
+                    told = exact - geometry, seen - appearance
+            self._seen_share = self._moved(self._seen_share, told is not None, state.t_ns, FADE_S)
             share, self._last_t_ns = self._seen_share, state.t_ns
-            # Where the picture goes, what it last told beyond the driven code fades away.
-            if seen is not None:
-                self._told = seen - appearance
+            # Where the picture goes, what it last told beyond the driven code and
+            # the tracked shape fades away.
+            if told is not None:
+                self._told = told
             elif not is_own:
                 self._told = None
             if self._told is not None:
-                appearance = appearance + np.float32(share) * self._told
+                geometry = geometry + np.float32(share) * self._told[0]
+                appearance = appearance + np.float32(share) * self._told[1]
         else:
             self._told = None
-            self._seen_share, self._own_share, self._last_t_ns = 0.0, 1.0, None
+            self._acquaintance.forget()
+            self._seen_share, self._last_t_ns = 0.0, None
         return AvatarCode(
             t_ns=state.t_ns,
             avatar=self.id,
@@ -168,11 +176,6 @@ class PersonalAvatar(Closing):
             nodes, gain = decoded.nodes, decoded.gain
         topology, vertices, normals = self._assembly.join(head, code.hands, pose)
         return MeshNodes(code.t_ns, topology, vertices, normals, self.basis, nodes, gain)
-
-    def _looks_own(self, geometry: Float32, left_out_mm: float) -> bool:
-        """Whether one moment's landmarks can be this person's."""
-        limit = limit_of(float(self.model.strangeness[0]), alone=not self._fade)
-        return strangeness(geometry, left_out_mm) < limit
 
     def _moved(self, share: float, on: bool, t_ns: int, whole_s: float) -> float:
         """`share` on its way to 1 or 0, which takes `whole_s`; there at once at the beginning."""

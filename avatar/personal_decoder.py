@@ -8,61 +8,16 @@ auto    cuda where there is a device, otherwise numpy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
-import numpy.typing as npt
 
+from avatar.head_code import DecodedHead, DecoderEngine, HeadCode
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import HeadPlacement
 from avatar.personal_head import personal_head
 from avatar.personal_model import PersonalModel
 from avatar.posed_face import mapped_gaze
-from streams.rigid import Rigid
-
-Float32 = npt.NDArray[np.float32]
 
 ENGINES = ("numpy", "torch", "cuda", "auto")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadCode:
-    """What a decoder reads of one moment."""
-
-    geometry: Float32
-    """(P,) float32."""
-    appearance: Float32
-    """(A,) float32."""
-    gaze: Float32
-    """(2, 3) float32 unit vectors, head frame, as tracked."""
-    world_from_head: Rigid
-    towards: Float32
-    """(3,) float32 unit vector, head frame: from the head to the eye that looks at it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DecodedHead:
-    """One moment of a head, without hands."""
-
-    vertices: Float32
-    """(V, 3) float32 metres, world."""
-    normals: Float32
-    """(V, 3) float32 unit vectors, world."""
-    nodes: Float32
-    """(rows, columns, K) float32 coefficients."""
-    gain: Float32
-    """(3,) float32."""
-
-
-class DecoderEngine(Protocol):
-    """One person's decoder, ready to run."""
-
-    name: str
-
-    def decode(self, code: HeadCode) -> DecodedHead:
-        """New arrays, on the host."""
-        ...
 
 
 def open_decoder(engine: str, model: PersonalModel) -> DecoderEngine:
@@ -95,14 +50,16 @@ class NumpyDecoder:
 
     def __init__(self, model: PersonalModel) -> None:
         head = personal_head(HeadMesh.open("default"), model)
-        self._model = model
+        self._model, self._moves = model, model.head_moves()
         self._placement = HeadPlacement(head)
         self._face_rest = head.vertices[self._placement.moving]
 
     def decode(self, code: HeadCode) -> DecodedHead:
         """See `DecoderEngine`."""
         model = self._model
-        face = self._face_rest + np.tensordot(code.geometry, model.moves, 1)
+        face = self._face_rest + np.tensordot(
+            model.head_numbers(code.geometry, code.appearance), self._moves, 1
+        )
         gaze = mapped_gaze(model.gaze_map, code.gaze)
         vertices, normals = self._placement.place(face, gaze, code.world_from_head)
         nodes = model.nodes(code.appearance, code.towards)

@@ -57,35 +57,54 @@ def quantise(layout: Layout, steps: Int64, kinds: Int64, wanted: Int64, last: In
     # In float64, which is faster and as exact: all whole numbers here are below 2 ** 53, and a
     # quotient of them is rounded to another side of a whole number only beyond.
     step, count = steps.astype(np.float64), len(steps)
-    guesses = np.floor(last * KEPT)
-    off = (wanted - guesses) / step
+    guesses = last * KEPT
+    np.floor(guesses, out=guesses)
+    off = wanted - guesses
+    off /= step
     # Which prediction: the one with the fewest bits by a rough measure.
-    parts = np.minimum(np.abs(off) * PARTS, MOST_PARTS).astype(np.intp)
-    rough = np.add.reduceat(rough_costs().take(parts), layout.starts, axis=1)
+    parts = np.abs(off)
+    np.minimum(parts, MOST_PARTS / PARTS, out=parts)
+    parts *= PARTS
+    rough = np.add.reduceat(rough_costs().take(parts.astype(np.intp)), layout.starts, axis=1)
     keeps = rough.argmin(0)
-    keeps[layout.fresh] = 0
-    chosen = keeps.take(layout.band_of) * count + layout.positions
-    guess, off = guesses.take(chosen), off.take(chosen)
-    levels = np.trunc(off + np.copysign(ROUNDING / 16, off))
+    keeps[layout.fresh_bands] = 0
+    chosen = (keeps * count).take(layout.band_of)
+    chosen += layout.positions
+    values, off = guesses.take(chosen), off.take(chosen)
+    off += np.copysign(ROUNDING / 16, off)
+    levels = off.astype(np.int64)  # towards zero
     # Which table: by what the levels cost, (B, OFFSETS), and what it costs to say so.
-    rows = kinds * MAGNITUDES + np.minimum(np.abs(levels), ESCAPE).astype(np.intp)
+    rows = np.abs(levels)
+    np.minimum(rows, ESCAPE, out=rows)
+    rows += kinds * MAGNITUDES
     costs = np.add.reduceat(shifted_costs().take(rows, axis=0), layout.starts, axis=0)
     offsets = _walk((costs + DISTANCE).argmin(2).tolist(), layout.opens)
-    classes = held_class(kinds + (np.array(offsets) - MIDDLE).take(layout.band_of))
-    values = np.minimum(np.maximum(guess + levels * step, -LARGEST), LARGEST)
+    values += levels * step
+    _hold(values)
     return Quantised(
-        keeps.tolist(), offsets, classes, levels.astype(np.int64), values.astype(np.int64)
+        keeps.tolist(),
+        offsets,
+        shifted_class(kinds, layout, offsets),
+        levels,
+        values.astype(np.int64),
     )
 
 
 def reconstructed(guess: Int64, levels: Int64, steps: Int64) -> Int64:
     """(N,) the numbers that both ends have after a packet."""
-    return np.minimum(np.maximum(guess + levels * steps, -LARGEST), LARGEST)
+    values = levels * steps
+    values += guess
+    _hold(values)
+    return values
 
 
-def held_class(kinds: Int64) -> Int64:
-    """Within what there is a table for."""
-    return np.minimum(np.maximum(kinds, 0), CLASSES - 1)
+def shifted_class(kinds: Int64, layout: Layout, offsets: list[int]) -> Int64:
+    """(N,) the classes by which levels are coded when bands have `offsets` (B,), within what there
+    is a table for."""
+    classes = (np.array(offsets) - MIDDLE).take(layout.band_of)
+    classes += kinds
+    np.maximum(classes, 0, out=classes)
+    return np.minimum(classes, CLASSES - 1, out=classes)
 
 
 @cache
@@ -101,6 +120,12 @@ def shifted_costs() -> npt.NDArray[np.float32]:
     kinds = np.clip(np.arange(CLASSES)[:, None] + np.arange(OFFSETS) - MIDDLE, 0, CLASSES - 1)
     costs = magnitude_bits()[kinds].transpose(0, 2, 1).reshape(-1, OFFSETS)
     return np.ascontiguousarray(np.rint(BIT * costs).astype(np.float32))
+
+
+def _hold(values: Int64 | npt.NDArray[np.float64]) -> None:
+    """In place, within what a row holds."""
+    np.maximum(values, -LARGEST, out=values)
+    np.minimum(values, LARGEST, out=values)
 
 
 def _walk(best: list[list[int]], opens: tuple[bool, ...]) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import constriction
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +14,18 @@ Int32 = npt.NDArray[np.int32]
 queue = constriction.stream.queue  # pyright: ignore[reportAttributeAccessIssue]
 MOST_BITS = 25
 """Of a number besides its first one."""
+BYTE = 8
+"""Bits that are one symbol."""
 
 
 class RangeCoderError(ValueError):
     """Bytes that no encoder wrote."""
+
+
+@cache
+def _number_tables() -> tuple[Table, tuple[Table, ...]]:
+    """Of how many bits a number has, and of 1, 2, ... BYTE of them."""
+    return near_table(MOST_BITS + 1, 0), tuple(even_table(2 << k) for k in range(BYTE))
 
 
 class RangeEncoder:
@@ -23,26 +33,32 @@ class RangeEncoder:
 
     def __init__(self) -> None:
         self._words = queue.RangeEncoder()
+        self._encode = self._words.encode
 
     def encode(self, symbols: Int32, table: Table) -> None:
         """(N,) int32, each below the size of the table."""
-        self._words.encode(symbols, table.model)
+        self._encode(symbols, table.model)
 
     def encode_one(self, symbol: int, table: Table) -> None:
         """One symbol."""
-        self._words.encode(symbol, table.model)
+        self._encode(symbol, table.model)
 
     def encode_number(self, value: int) -> None:
         """An integer from 0, Elias gamma: how many bits follow the first one of value + 1, then
         those."""
-        bits = (value + 1).bit_length() - 1
-        self.encode_one(bits, near_table(MOST_BITS + 1, 0))
-        self.encode_bits(value + 1 - (1 << bits), bits)
+        rest, (sizes, parts) = value + 1, _number_tables()
+        bits = rest.bit_length() - 1
+        self._encode(bits, sizes.model)
+        rest -= 1 << bits
+        if 0 < bits <= BYTE:  # as encode_bits has it, without its loop: most are small
+            self._encode(rest, parts[bits - 1].model)
+        else:
+            self.encode_bits(rest, bits)
 
     def encode_bits(self, value: int, bits: int) -> None:
         """That many bits of an integer, the highest first, by eight and what is left."""
         while bits > 0:
-            some = min(bits, 8)
+            some = min(bits, BYTE)
             bits -= some
             self.encode_one((value >> bits) & ((1 << some) - 1), even_table(1 << some))
 
@@ -69,32 +85,34 @@ class RangeDecoder:
     def __init__(self, data: bytes) -> None:
         padded = data.ljust(-(-len(data) // 4) * 4 + 8, b"\0")
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
-        self._words = queue.RangeDecoder(words)
+        self._decode = queue.RangeDecoder(words).decode
 
     def decode(self, count: int, table: Table) -> Int32:
         """(count,) symbols. Raises RangeCoderError."""
         try:
-            return self._words.decode(table.model, count)
+            return self._decode(table.model, count)
         except AssertionError as error:
             raise RangeCoderError("expected a range coder's bytes, got others") from error
 
     def decode_one(self, table: Table) -> int:
         """One symbol. Raises RangeCoderError."""
         try:
-            return int(self._words.decode(table.model))
+            return self._decode(table.model)
         except AssertionError as error:
             raise RangeCoderError("expected a range coder's bytes, got others") from error
 
     def decode_number(self) -> int:
         """What `encode_number` wrote. Raises RangeCoderError."""
-        bits = self.decode_one(near_table(MOST_BITS + 1, 0))
-        return (1 << bits) - 1 + self.decode_bits(bits)
+        sizes, parts = _number_tables()
+        bits = self.decode_one(sizes)
+        rest = self.decode_one(parts[bits - 1]) if 0 < bits <= BYTE else self.decode_bits(bits)
+        return (1 << bits) - 1 + rest
 
     def decode_bits(self, bits: int) -> int:
         """What `encode_bits` wrote. Raises RangeCoderError."""
         value = 0
         while bits > 0:
-            some = min(bits, 8)
+            some = min(bits, BYTE)
             bits -= some
             value = value << some | self.decode_one(even_table(1 << some))
         return value

@@ -72,6 +72,12 @@ def near_table(count: int, centre: int) -> Table:
 
 
 @cache
+def near_tables(count: int) -> tuple[Table, ...]:
+    """(count,) tables, one about each of the symbols."""
+    return tuple(near_table(count, centre) for centre in range(count))
+
+
+@cache
 def even_table(count: int) -> Table:
     """All the same."""
     return Table.of((Fraction(1, count),) * count)

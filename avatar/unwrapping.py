@@ -20,6 +20,8 @@ UInt8 = npt.NDArray[np.uint8]
 
 GRAZING, SQUARE_ON = 0.1, 0.45
 """Cosines between normal and view: a texel does not count below the one, fully from the other."""
+IN_MOUTH = ("upper-teeth", "lower-teeth", "tongue", "mouth")
+"""Regions that are seen between the lips."""
 FULLY_SEEN = 1.5
 """Visibility times this, at most 1, is a texel's weight."""
 _STRIP = 30000
@@ -88,7 +90,12 @@ class Unwrapped:
     colours: UInt8
     """(n, 3) uint8 sRGB, in the order of the table."""
     seen: Float32
-    """(n,) float32 0..1: 0 where the texel is turned away, hidden or outside the picture."""
+    """(n,) float32 0..1: 0 where the texel is turned away, hidden or outside the picture. All of
+    the mouth's inside counts: a mesh's lips lie a pixel or two beside the real ones, and what it
+    shows in that gap is the inside, which has to look like the lips that really are there."""
+    disclosed: Float32
+    """(n,) float32 0..1: `seen`, but of the mouth's inside only what lies between the tracked lips:
+    what of it the picture really says."""
     places: Float32
     """(n, 2) pixels at which the texels lie."""
 
@@ -129,10 +136,11 @@ def unwrap(
         colours[start : start + _STRIP] = found[0]
     seen = np.clip((carried[:, 2] - GRAZING) / (SQUARE_ON - GRAZING), 0.0, 1.0).astype(np.float32)
     marks = _pixels(camera, world_from_head, landmarks)
+    in_mouth = np.isin(table.regions, IN_MOUTH)
     openings = (
         (table.regions == "eye-left", LIDS[0]),
         (table.regions == "eye-right", LIDS[1]),
-        (np.isin(table.regions, ("upper-teeth", "lower-teeth", "tongue", "mouth")), INNER_LIPS),
+        (in_mouth, INNER_LIPS),
     )
     size = (rgb.shape[1], rgb.shape[0])
     for inside, rim in openings:
@@ -140,8 +148,10 @@ def unwrap(
         index = np.clip(np.rint(places[inside]).astype(np.intp), 0, np.array(size) - 1)
         seen[inside] = (carried[inside, 2] > 0.05) * window[index[:, 1], index[:, 0]]
     outside = ((places < -0.5) | (places > np.array(size) - 0.5)).any(1)
+    disclosed = np.where(outside, np.float32(0.0), seen)
+    seen = np.where(in_mouth, np.float32(1.0), seen)
     seen[outside] = 0.0
-    return Unwrapped(colours, seen, places)
+    return Unwrapped(colours, seen, disclosed, places)
 
 
 def _pixels(camera: Camera, world_from_head: Rigid, points: Float32) -> Float32:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,15 @@ from avatar.personal_avatar import PersonalAvatar
 from benchmarks.held_out import TRAINED_SHARE, frames_of, held_out_codes, track
 from capture.frame_source import open_source
 from streams.avatar_code import AvatarCode
+from streams.mirror import mirror_hand
+from streams.tracked_state import TrackedState
 from tracking.tracker import Tracker, TrackerOptions
 
 RATES = (4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
 LOSSES = (0.01, 0.05, 0.1, 0.2)
 LOSSY_KBIT_S, LOW_KBIT_S = 24.0, (2.0, 4.0, 6.0)
 HAND_KBIT_S = (4.0, 8.0, 12.0, 16.0)
+TIMED_KBIT_S = (32.0, 64.0)
 SEEDS = 3
 SETTLED_NS = 10**9
 WAYS = ("stands", "goes on", "late")
@@ -165,13 +169,36 @@ def show_face(avatar: PersonalAvatar, codes: Sequence[AvatarCode]) -> None:
         )
 
 
-def show_hands(video: Path) -> None:
-    """How far the joints of a video's hands are from where they were tracked."""
+def track_hands(video: Path) -> list[TrackedState]:
+    """The hands of every frame."""
     with (
         open_source(f"video:{video}") as source,
         Tracker.open(TrackerOptions(faces=0)) as tracker,
     ):
-        states = [tracker.track(frame) for frame in source]
+        return [tracker.track(frame) for frame in source]
+
+
+def show_time_with_hands(
+    avatar: PersonalAvatar, codes: Sequence[AvatarCode], states: Sequence[TrackedState]
+) -> None:
+    """CPU time when the first hand of `states`, or that and its mirror image, come with a face."""
+    hands = [state.hands[0] for state in states if state.hands]
+    for count in range(3):
+        joined = [
+            replace(code, hands=(hand, mirror_hand(hand))[:count])
+            for code, hand in zip(codes, cycle(hands), strict=False)
+        ]
+        for rate in TIMED_KBIT_S:
+            encode_ms, decode_ms, both_ms = cpu_ms(avatar, joined, rate)
+            print(
+                f"  {rate:4.0f} kbit/s, {count} hands: "
+                f"{encode_ms:.2f} + {decode_ms:.2f} = {both_ms:.2f} CPU-ms a packet",
+                flush=True,
+            )
+
+
+def show_hands(video: Path, states: Sequence[TrackedState]) -> None:
+    """How far the joints of a video's hands are from where they were tracked."""
     with Avatar.open("default") as avatar:
         codes = [avatar.encode(state) for state in states if state.hands]
         print(f"{video.name}, {len(codes)} moments with hands")
@@ -203,18 +230,21 @@ class Bitstream:
     options: EnrolmentOptions = field(default_factory=EnrolmentOptions)
 
     def run(self) -> None:
+        hands = {video: track_hands(video) for video in self.hands}
         for video in self.videos:
             states = track(video)
-            seen = Observations.of(states[: int(len(states) * TRAINED_SHARE)])
-            model = enrol(lambda video=video: frames_of(video), seen, self.options)
+            learned = Observations.of(states[: int(len(states) * TRAINED_SHARE)])
+            model = enrol(lambda video=video: frames_of(video), learned, self.options)
             avatar = PersonalAvatar(model, "avatars/bench", fade=False)
             for with_frames in (True, False):
                 codes = held_out_codes(avatar, video, states, with_frames)
                 name = "encoded" if with_frames else "driven"
                 print(f"{video.name}, {name}, {len(codes)} moments")
                 show_face(avatar, codes)
-        for video in self.hands:
-            show_hands(video)
+                for seen in hands.values():
+                    show_time_with_hands(avatar, codes, seen)
+        for video, seen in hands.items():
+            show_hands(video, seen)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ import tyro
 
 from avatar.avatar_file import read_avatar_file
 from avatar.eye_balls import gaze_from_angles
+from avatar.head_code import HeadCode
 from avatar.local_texture import LocalTexture
 from avatar.onnx_export import PRECISIONS, decoder_graph
 from avatar.opening import personal_path
-from avatar.personal_decoder import HeadCode, NumpyDecoder
+from avatar.personal_decoder import NumpyDecoder
 from avatar.personal_model import GAINS, PersonalModel
 from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda
 from avatar.training.conv_decoder import ConvDecoder, ConvOptions

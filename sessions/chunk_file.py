@@ -69,6 +69,7 @@ class ChunkFile(Closing):
         self._first_ns: int | None = None
         self._last_ns = 0
         self._begin()
+        self._packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
         self._seal: Seal | None = None
         self._seal_metadata: dict[str, str] = {}
         if secret is not None:
@@ -275,7 +276,7 @@ class ChunkFile(Closing):
         self._used_schemas: set[int] = set()
 
     def _packed(self, data: bytes) -> tuple[bytes, str, int]:
-        body = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+        body = self._packer.compress(data)
         if self._seal is not None:
             # A checksum of what is sealed would tell something of it; the seal is one itself.
             return self._seal.sealed(body, len(self._chunks) + 1), COMPRESSION, 0

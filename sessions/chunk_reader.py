@@ -49,6 +49,8 @@ FOOT = PREFIX.size + 20 + len(MAGIC)
 MOST_SUMMARY = 64 << 20
 """Bytes of an index; that of an hour has one or two million."""
 KEPT_CHUNKS, KEPT_BYTES = 6, 64 << 20
+MOST_MOMENTS = 16 << 20
+"""Bytes of a chunk's own index: 16 for each message."""
 KEPT_MOMENTS = 4 << 20
 """Entries of chunks' indexes that are kept (64 MB; an hour of all seams has half a million)."""
 LAST_NS = 2**63 - 1
@@ -129,6 +131,8 @@ class ChunkReader(Closing):
             data = unpacked(packed, self._seal)
             if packed.compression == COMPRESSION:
                 self._require_order(at, number_of(packed.data))
+            elif self._seal is not None:
+                raise ValueError(f"byte {at}: a chunk is not sealed as the others are")
         except ValueError as error:
             raise self.damaged(error) from error
         self._kept[at] = data
@@ -211,8 +215,8 @@ class ChunkReader(Closing):
     def _read_moments(self, chunk: ChunkIndex) -> dict[int, Moments]:
         start = chunk.chunk_start_offset + chunk.chunk_length
         length = chunk.message_index_length
-        if length > self._size - start:
-            raise ValueError(f"byte {start}: an index of {length} bytes goes beyond the end")
+        if length > min(self._size - start, MOST_MOMENTS):
+            raise ValueError(f"byte {start}: an index of {length} bytes")
         self._file.seek(start)
         body = self._file.read(length)
         view, at = BytesIO(body), 0
@@ -223,6 +227,9 @@ class ChunkReader(Closing):
             if opcode != Opcode.MESSAGE_INDEX:
                 raise ValueError(f"byte {start}: expected an index, got record {opcode}")
             channel, found = moments_of(record)
+            first_ns, last_ns = chunk.message_start_time, min(chunk.message_end_time, LAST_NS)
+            if len(found) and not first_ns <= found[0, 0] <= found[-1, 0] <= last_ns:
+                raise ValueError(f"byte {start}: an index names times outside of its chunk's")
             moments[channel] = found
         if set(moments) != set(chunk.message_index_offsets):
             raise ValueError(f"byte {start}: a chunk's index names other channels than the file's")
@@ -276,6 +283,12 @@ class ChunkReader(Closing):
                 self.counts = parsed(Statistics, body).channel_message_counts
             elif opcode == Opcode.METADATA_INDEX:
                 self._metadata.append(parsed(MetadataIndex, body))
+        end = 0
+        for chunk in sorted(self.chunks, key=lambda chunk: chunk.chunk_start_offset):
+            # Else a small file could name the same bytes again and again.
+            if chunk.chunk_start_offset < end:
+                raise ValueError("chunks of its index lie over one another")
+            end = chunk.chunk_start_offset + chunk.chunk_length + chunk.message_index_length
         if len(self.channels) > MOST_CHANNELS or len(self.counts) > MOST_CHANNELS:
             raise ValueError(f"it has {len(self.channels)} channels; at most {MOST_CHANNELS} are")
 

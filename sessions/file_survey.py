@@ -18,6 +18,8 @@ from sessions.record_scan import Index, index_of, names_of
 from sessions.record_walk import Damage, Piece, RecordWalk
 from sessions.sealing import COMPRESSION, METADATA, Seal, number_of
 
+NOT_SEALED = "is not sealed as the rest of the file is"
+
 
 @dataclass(slots=True)
 class Kept:
@@ -49,6 +51,8 @@ class Survey:
     """Whether the parameters of the seal are there."""
     first_found: bool = False
     """Whether the first sealed chunk is there, which holds the header."""
+    data_end: int = 0
+    """Where the records end and the index begins, bytes; 0 where it is not to be seen."""
     index: str = ""
     """What is wrong with the index; "" when nothing is."""
 
@@ -87,9 +91,9 @@ class _Surveyor:
         self.survey = Survey()
         self._file = file
         self._chunk: Piece | None = None
+        self._last_number = 0
         self._found: Index = {}
         self._footer: Piece | None = None
-        self._data_end = 0
         self._statistics: Statistics | None = None
         self._chunk_indexes: list[ChunkIndex] = []
         walk = RecordWalk(file, size, seal, loose)
@@ -115,6 +119,8 @@ class _Surveyor:
             survey.schemas.setdefault(record.id, record)
         elif piece.opcode == Opcode.CHANNEL:
             survey.channels.setdefault(record.id, record)
+        elif piece.opcode == Opcode.MESSAGE and survey.sealed:
+            survey.damages.append(Damage(piece.at, piece.end, NOT_SEALED))
         elif piece.opcode == Opcode.MESSAGE:
             survey.counts[record.channel_id] += 1
             at_ns = record.log_time
@@ -128,7 +134,7 @@ class _Surveyor:
         elif piece.opcode == Opcode.STATISTICS:
             self._statistics = record
         elif piece.opcode == Opcode.DATA_END:
-            self._data_end = piece.end
+            survey.data_end = piece.end
         elif piece.opcode == Opcode.FOOTER:
             self._footer = piece
 
@@ -144,9 +150,10 @@ class _Surveyor:
             survey.sealed = True
             survey.first_found = survey.first_found or number_of(chunk.data) == 1
         try:
-            index = (
-                _told_index(chunk, found) if piece.content is None else self._read(piece.content)
-            )
+            if survey.sealed:
+                self._require_place(piece)
+            content = piece.content
+            index = _told_index(chunk, found) if content is None else self._read(content)
         except ValueError as error:
             survey.damages.append(Damage(piece.at, piece.end, str(error), True))
             return
@@ -157,6 +164,18 @@ class _Surveyor:
         kept = Kept(piece.at, piece.end, piece.opcode, *span)
         kept.index = index if piece.content is None else None
         survey.kept.append(kept)
+
+    def _require_place(self, piece: Piece) -> None:
+        """Raise ValueError unless a chunk of a sealed file is sealed, and in the order of sealing
+        (which is known of those that could be opened)."""
+        chunk: Chunk = piece.record
+        if chunk.compression != COMPRESSION:
+            raise ValueError(NOT_SEALED)
+        number = number_of(chunk.data)
+        if piece.content is not None:
+            if number <= self._last_number:
+                raise ValueError(f"sealed chunk {number} is not in its place")
+            self._last_number = number
 
     def _read(self, content: bytes) -> Index:
         survey = self.survey
@@ -174,13 +193,13 @@ class _Surveyor:
     def _index_fault(self, ended: bool) -> str:
         """What is wrong with the index at the end of the file, or ""."""
         survey = self.survey
-        if self._footer is None or not self._data_end or not ended:
+        if self._footer is None or not survey.data_end or not ended:
             return "it was missing"
         footer: Footer = self._footer.record
-        if footer.summary_start != self._data_end or self._statistics is None:
+        if footer.summary_start != survey.data_end or self._statistics is None:
             return "it was missing"
-        self._file.seek(self._data_end)
-        summary = self._file.read(self._footer.end - 4 - self._data_end)
+        self._file.seek(survey.data_end)
+        summary = self._file.read(self._footer.end - 4 - survey.data_end)
         if footer.summary_crc and zlib.crc32(summary) != footer.summary_crc:
             return "it was damaged"
         wanted = [(c.at, c.end - c.at, c.first_ns, c.last_ns) for c in survey.chunks]

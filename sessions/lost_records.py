@@ -105,11 +105,12 @@ def header_chunk(
     Its schema and channel are added to `schemas` and `channels`.
     """
     name = schema_name("header")
-    number = next((n for n, c in channels.items() if c.metadata.get("seam") == "header"), None)
+    right = {n for n, s in schemas.items() if (s.name, s.data) == (name, schema_bytes(name))}
+    headers = (n for n, c in channels.items() if c.metadata.get("seam") == "header")
+    number = next((n for n in headers if channels[n].schema_id in right), None)
     if number is None:
         number = _free(channels)
-        same = (n for n, s in schemas.items() if (s.name, s.data) == (name, schema_bytes(name)))
-        schema = next(same, None) or _free(schemas)
+        schema = min(right, default=0) or _free(schemas)
         schemas[schema] = Schema(schema, schema_bytes(name), "protobuf", name)
         metadata = channel_metadata("header", "")
         channels[number] = Channel(number, topic_of("header", ""), "protobuf", metadata, schema)

@@ -33,7 +33,9 @@ MOST_PIXELS = 1 << 25
 """Of a picture: 7680 x 4320 and a little."""
 KEPT_DECODED = 45
 """Pictures that one camera's track keeps decoded (62 MB at 1280 x 720): more than lie between two
-key pictures at 30 a second."""
+key pictures at 30 a second..."""
+KEPT_BYTES = 256 << 20
+"""...but no more than this, as RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ class PictureTrack:
         self._camera = channel.camera
         self._decoder = PictureDecoder(self._camera.size)
         self._next_packet: int | None = None
-        self._keep = keep
+        width, height = self._camera.size
+        self._keep = min(keep, max(1, KEPT_BYTES // (3 * width * height)))
         self._kept: OrderedDict[int, tuple[Any, VideoFrame]] = OrderedDict()
         self.stands_ns = -1
         """Time of the newest packet that was decoded."""

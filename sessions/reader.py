@@ -148,7 +148,7 @@ class SessionReader(Closing):
         tracks: dict[int, PictureTrack] = {}
         for channel in chosen:
             if channel.seam == "frames":
-                tracks[channel.number] = PictureTrack(channel)
+                tracks[channel.number] = self._track(channel)
                 if start_ns is not None:
                     key_ns = self._key_before(channel.number, start_ns)
                     first_ns = min(start_ns if first_ns is None else first_ns, key_ns)
@@ -274,7 +274,7 @@ class SessionReader(Closing):
                 return kept
         key_ns = self._key_before(channel.number, found.log_ns)
         if track is None:
-            track = self._tracks[channel.number] = PictureTrack(channel, KEPT_DECODED)
+            track = self._tracks[channel.number] = self._track(channel, KEPT_DECODED)
         onwards = key_ns <= track.stands_ns < found.log_ns
         start_ns = track.stands_ns + 1 if onwards else key_ns
         for raw in self._search.ordered({channel.number}, start_ns, found.log_ns + 1):
@@ -283,6 +283,12 @@ class SessionReader(Closing):
         if frame is None:
             self.undecodable += 1
         return frame
+
+    def _track(self, channel: SessionChannel, keep: int = 0) -> PictureTrack:
+        try:
+            return PictureTrack(channel, keep)
+        except ValueError as error:
+            raise SessionError(f"{self.path}: {channel.topic} cannot be read ({error})") from error
 
     def _record(
         self,

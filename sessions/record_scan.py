@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,8 +36,10 @@ MOST_RECORD = 256 << 20
 MOST_UNPACKED = 256 << 20
 """Bytes of a chunk's records."""
 MOST_CHANNELS = 4096
-MOST_MESSAGES = 1 << 18
-"""Of a chunk: the smallest ones have 31 bytes, so that a chunk as `ChunkFile` makes them has at
+MOST_CACHED = 16 << 10
+"""Bytes of a schema or channel that is remembered."""
+MOST_RECORDS = 1 << 18
+"""Of a chunk: the smallest messages have 31 bytes, so that a chunk as `ChunkFile` makes them has at
 most half of these."""
 
 
@@ -133,7 +136,10 @@ def unpacked(chunk: Chunk, seal: Seal | None) -> bytes:
                 raise ValueError("chunk: zstd names another size than the chunk")
             data = zstandard.ZstdDecompressor().decompress(data, max_output_size=max(size, 1))
         elif name == "lz4":
-            data = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
+            frame = lz4.frame.LZ4FrameDecompressor()
+            data = frame.decompress(data, max_length=size + 1)
+            if not frame.eof:
+                raise ValueError("chunk: its LZ4 frame does not end where its records do")
         elif name:
             raise ValueError(f"chunk: packed by {name!r}, which this version does not know")
     except (zstandard.ZstdError, RuntimeError, MemoryError) as error:
@@ -147,13 +153,9 @@ def unpacked(chunk: Chunk, seal: Seal | None) -> bytes:
 
 def messages_of(data: bytes, channels: set[int] | None = None) -> Iterator[RawMessage]:
     """The messages of unpacked records, of these channels or of all, in their order."""
-    count = 0
     for opcode, at, end in records_of(data):
         if opcode != Opcode.MESSAGE:
             continue
-        count += 1
-        if count > MOST_MESSAGES:
-            raise ValueError(f"chunk: has more than {MOST_MESSAGES} messages")
         if end - at < MESSAGE.size:
             raise ValueError(f"message: expected at least {MESSAGE.size} bytes, got {end - at}")
         channel, sequence, log_ns, publish_ns = MESSAGE.unpack_from(data, at)
@@ -168,12 +170,10 @@ Index = dict[int, list[tuple[int, int]]]
 def index_of(data: bytes) -> Index:
     """The index of a chunk's unpacked records, by time as MCAP asks for it."""
     index: Index = {}
-    count = 0
     for opcode, at, end in records_of(data):
         if opcode == Opcode.MESSAGE:
-            count += 1
-            if end - at < MESSAGE.size or count > MOST_MESSAGES:
-                raise ValueError(f"chunk: its message {count} is damaged or one too many")
+            if end - at < MESSAGE.size:
+                raise ValueError(f"message: expected at least {MESSAGE.size} bytes, got {end - at}")
             channel, _, log_ns, _ = MESSAGE.unpack_from(data, at)
             index.setdefault(channel, []).append((log_ns, at - PREFIX.size))
     for entries in index.values():
@@ -187,10 +187,10 @@ def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
     channels: dict[int, Channel] = {}
     for opcode, at, end in records_of(data):
         if opcode == Opcode.SCHEMA:
-            schema = parsed(Schema, data[at:end])
+            schema = _definition(Schema, data[at:end])
             schemas[schema.id] = schema
         elif opcode == Opcode.CHANNEL:
-            channel = parsed(Channel, data[at:end])
+            channel = _definition(Channel, data[at:end])
             channels[channel.id] = channel
     if len(channels) > MOST_CHANNELS or len(schemas) > MOST_CHANNELS:
         raise ValueError(f"chunk: defines {len(channels)} channels; at most {MOST_CHANNELS} are")
@@ -211,14 +211,27 @@ def moments_of(body: bytes) -> tuple[int, Moments]:
     return channel, moments[np.lexsort((moments[:, 1], moments[:, 0]))]
 
 
+def _definition(kind: type[Any], body: bytes) -> Any:
+    """A schema or a channel, which every chunk of a file repeats."""
+    return _cached(kind, body) if len(body) <= MOST_CACHED else parsed(kind, body)
+
+
+@lru_cache(64)
+def _cached(kind: type[Any], body: bytes) -> Any:
+    return parsed(kind, body)
+
+
 def records_of(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Opcode, start and end of the body of every one of a chunk's unpacked records."""
-    at = 0
+    at = count = 0
     while at < len(data):
         if len(data) - at < PREFIX.size:
             raise ValueError("chunk: ends within a record")
         opcode, length = PREFIX.unpack_from(data, at)
         at += PREFIX.size
+        count += 1
+        if not opcode or count > MOST_RECORDS:
+            raise ValueError(f"chunk: its record {count} is none, or one too many")
         if length > len(data) - at:
             raise ValueError(f"chunk: a record of {length} bytes goes beyond its end")
         yield opcode, at, at + length

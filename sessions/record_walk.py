@@ -113,7 +113,7 @@ class RecordWalk:
             at = end
         footed = False
         while at < self._size:
-            if footed and self._bytes(at, len(MAGIC)) == MAGIC:
+            if footed and self._bytes(at, len(MAGIC), short=True) == MAGIC:
                 at += len(MAGIC)
                 self.ended = at == self._size
                 footed = False
@@ -194,7 +194,7 @@ class RecordWalk:
         self._in_vain += _ATTEMPT
         try:
             opcode, length = PREFIX.unpack(self._bytes(at, PREFIX.size))
-            if opcode not in _KINDS or length > self._size - at:
+            if not 1 <= opcode <= _LAST_OPCODE or length > self._size - at:
                 return False
             if opcode in _LOOSE and not self._loose:
                 return False

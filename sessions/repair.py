@@ -202,7 +202,7 @@ class _Copy:
             clean.copy_record(record)
         elif piece.opcode == Opcode.CHUNK:
             self._put_chunk(clean, piece, kept)
-        elif record.channel_id not in self._undefined:
+        elif record.channel_id in self._survey.channels.keys() - self._undefined:
             clean.take_channels(self._survey.schemas, self._survey.channels)
             times = record.log_time, record.publish_time
             clean.add(record.channel_id, record.sequence, *times, record.data)
@@ -307,7 +307,9 @@ def _losses(survey: Survey, timed: list[Kept], bytes_s: float) -> tuple[Loss, ..
         length = damage.end - damage.at
         chunks = round(length / mean)
         seconds = 0.0
-        if chunks or damage.chunk:
+        if survey.data_end and damage.at >= survey.data_end:
+            chunks = 0
+        elif chunks or damage.chunk:
             chunks = max(chunks, 1)
             if after_ns is not None and before_ns is not None:
                 seconds = max(before_ns - after_ns, 0) / 1e9

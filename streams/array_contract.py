@@ -6,6 +6,7 @@ into an exception that names the field, what was expected and what came.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import numpy as np
@@ -24,26 +25,23 @@ def require_array(
 
     Raises ValueError naming `where` (for example "HandPose.joints"), the expectation and the value.
     """
-    wanted: np.dtype[np.generic] = np.dtype(dtype)
-    if not isinstance(value, np.ndarray):
-        got = type(value).__name__
-        raise ValueError(f"{where}: expected {_describe(wanted, shape)}, got {got}")
-    array = cast("npt.NDArray[np.generic]", value)
-    if (
-        array.dtype != wanted
-        or array.ndim != len(shape)
-        or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True))
-    ):
+    if isinstance(value, np.ndarray):
+        array: npt.NDArray[np.generic] = value  # pyright: ignore[reportUnknownVariableType]
+        if array.dtype == dtype and (array.shape == shape or _fits(array.shape, shape)):
+            view = array.view()
+            view.setflags(write=False)
+            return view
         got = _describe(array.dtype, array.shape)
-        raise ValueError(f"{where}: expected {_describe(wanted, shape)}, got {got}")
-    view = array.view()
-    view.flags.writeable = False
-    return view
+    else:
+        got = type(value).__name__
+    raise ValueError(f"{where}: expected {_describe(np.dtype(dtype), shape)}, got {got}")
 
 
 def require_finite(where: str, value: npt.NDArray[np.generic]) -> None:
     """Raise ValueError when a (small) float array holds NaN or infinity."""
-    if not bool(np.isfinite(value).all()):
+    flat = cast("npt.NDArray[np.float64]", value).ravel()
+    # A sum of squares is quicker to take and finite only if all are; large numbers overflow it.
+    if not math.isfinite(flat.dot(flat)) and not bool(np.isfinite(value).all()):
         raise ValueError(f"{where}: expected finite numbers, got NaN or infinity")
 
 
@@ -74,6 +72,12 @@ def require_size(where: str, size: object) -> None:
     pair = cast("tuple[object, ...]", size) if isinstance(size, tuple) else ()
     if len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
         raise ValueError(f"{where}: expected (width, height) as positive ints, got {size!r}")
+
+
+def _fits(got: tuple[int, ...], wanted: Shape) -> bool:
+    return len(got) == len(wanted) and all(
+        n is None or n == m for n, m in zip(wanted, got, strict=True)
+    )
 
 
 def _describe(dtype: np.dtype[np.generic], shape: Shape) -> str:

@@ -14,6 +14,11 @@ from streams.tracked_state import HandPose, require_one_hand_a_side, require_uni
 Float32 = npt.NDArray[np.float32]
 
 ORIGINS = ("encoded", "driven")
+_ARRAYS = (
+    ("geometry", "AvatarCode.geometry", (None,)),
+    ("appearance", "AvatarCode.appearance", (None,)),
+    ("gaze", "AvatarCode.gaze", (2, 3)),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,11 +43,10 @@ class AvatarCode:
 
     def __post_init__(self) -> None:
         require_time("AvatarCode.t_ns", self.t_ns)
-        shapes = (("geometry", (None,)), ("appearance", (None,)), ("gaze", (2, 3)))
-        for name, shape in shapes:
-            value = require_array(f"AvatarCode.{name}", getattr(self, name), np.float32, shape)
-            require_finite(f"AvatarCode.{name}", value)
-            object.__setattr__(self, name, value)
+        for name, where, shape in _ARRAYS:
+            value = getattr(self, name)
+            object.__setattr__(self, name, require_array(where, value, np.float32, shape))
+            require_finite(where, value)
         require_unit_vectors("AvatarCode.gaze", self.gaze)
         require_one_hand_a_side("AvatarCode.hands", self.hands)
         require_choice("AvatarCode.origin", self.origin, ORIGINS)

@@ -24,6 +24,7 @@ from streams.rigid import Rigid, wxyz_from_exact_rotations
 from streams.tracked_state import SIDES
 
 Array = npt.NDArray[np.float64]
+Complex = npt.NDArray[np.complex128]
 Float32 = npt.NDArray[np.float32]
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
@@ -79,6 +80,7 @@ OPENXR_RADII = np.array(
 )  # fmt: skip
 """(26,) float64 metres from joint to skin of an adult hand of `PALM_LENGTH`."""
 
+_YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
 _METACARPALS = np.array([6, 11, 16, 21])
 _FINGERS = OPENXR_FROM_MEDIAPIPE[FINGER_JOINTS]
 
@@ -131,52 +133,70 @@ class HandParts:
     finger lead out of the plane in which it bends, positive as the spread."""
 
     @staticmethod
-    def of(joints: Array, sides: tuple[str, ...]) -> HandParts:
-        """Measured on (H, 21, 3) float64 joints, metres, MediaPipe's order, wrist frames."""
+    def of(joints: Array, sides: tuple[str, ...], angles: Array | None = None) -> HandParts:
+        """Measured on (H, 21, 3) float64 joints, metres, MediaPipe's order, wrist frames; with the
+        `angles` that the joints are known to have, which is quicker."""
         count = len(sides)
         if joints.shape != (count, 21, 3):
             raise ValueError(f"HandParts.of joints: expected ({count}, 21, 3), got {joints.shape}")
         require_finite("HandParts.of joints", joints)
-        # All fingers of all hands in one row.
-        fingers = joints[:, FINGER_JOINTS].reshape(-1, 4, 3)
-        bones = fingers[:, 1:] - fingers[:, :-1]
-        lengths, sign = _length(bones), _spread_sign(*sides)
-        directions = bones / np.maximum(lengths, 1e-12)[..., None]
-        right, up, forward = _base_frames(fingers[:, 0], *sides)
-        first = directions[:, 0]
-        spread = np.arcsin(_held_to_one(_dot(first, right)))
-        flexion = np.arctan2(-_dot(first, up), _dot(first, forward))
+        # All fingers of all hands in one row: the way to the base joint, then the bones.
+        fingers = joints[:, 1:].reshape(-1, 4, 3)
+        ways = fingers.copy()
+        ways[:, 1:] -= fingers[:, :-1]
+        lengths, sign = _length(ways), _spread_sign(*sides)
+        ways /= np.maximum(lengths, 1e-12)[..., None]
+        found = ways[:, 1:] @ _base_axes(ways[:, 0], *sides).transpose(0, 2, 1)
+        beside, ahead = found[..., 0], _complex(found)[..., 1]
+        base = np.empty((2, len(fingers)))
+        if angles is None:
+            np.arcsin(_held_to_one(beside[:, 0]), out=base[0])
+            np.arctan2(found[:, 0, 3], found[:, 0, 2], out=base[1])
+        else:
+            known = angles.reshape(-1, 4)
+            base[0], base[1] = known[:, 0] * sign, known[:, 1]
         # Only the base joint spreads: the other bones bend in the plane that it leads to.
-        right, up, forward = _spread_and_flex(right, up, forward, spread, flexion)
-        found = directions[:, 1:] @ np.stack([right, -up, forward], axis=-1)
-        aside, turned = found[..., 0], np.arctan2(found[..., 1], found[..., 2])
-        angles = np.empty((len(fingers), 4))
-        angles[:, 0], angles[:, 1], angles[:, 2] = spread * sign, flexion, turned[:, 0]
-        last = turned[:, 1] - turned[:, 0]
-        angles[:, 3] = last - 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
-        sideways = np.arcsin(_held_to_one(aside)) * sign[:, None]
+        back = _unit_complex(-base)[..., None]
+        unflexed = ahead[:, 1:] * back[1]
+        unspread = np.empty_like(unflexed)
+        unspread.real, unspread.imag = unflexed.real, beside[:, 1:]
+        unspread *= back[0]
+        if angles is None:
+            turned = np.arctan2(unflexed.imag, unspread.real)
+            last = turned[:, 1] - turned[:, 0]
+            last -= 2.0 * np.pi * np.rint(last / (2.0 * np.pi))
+            angles = np.stack([base[0] * sign, base[1], turned[:, 0], last], axis=-1)
+        sideways = np.arcsin(_held_to_one(unspread.imag)) * sign[:, None]
         return HandParts(
-            sides, fingers[:, 0].reshape(-1, 5, 3), lengths.reshape(-1, 5, 3),
+            sides, fingers[:, 0].reshape(-1, 5, 3), lengths[:, 1:].reshape(-1, 5, 3),
             angles.reshape(-1, 5, 4), sideways.reshape(-1, 5, 2),
         )  # fmt: skip
 
     def joints(self) -> Array:
         """Forward kinematics: (H, 21, 3) float64 metres, wrist frames."""
         bases, angles = self.bases.reshape(-1, 3), self.angles.reshape(-1, 4)
-        sign = _spread_sign(*self.sides)
-        right, up, forward = _base_frames(bases, *self.sides)
-        spread = angles[:, 0] * sign
-        right, up, forward = _spread_and_flex(right, up, forward, spread, angles[:, 1])
-        directions = np.empty((len(bases), 3, 3))
-        directions[:, 0] = forward
-        turned = np.cumsum(angles[:, 2:], axis=1)[..., None]
-        bent = np.cos(turned) * forward[:, None] - np.sin(turned) * up[:, None]
-        aside = (self.sideways.reshape(-1, 2) * sign[:, None])[..., None]
-        directions[:, 1:] = np.sin(aside) * right[:, None] + np.cos(aside) * bent
-        steps = np.cumsum(directions * self.bones.reshape(-1, 3, 1), axis=1)
+        count, sign = len(bases), _spread_sign(*self.sides)
+        # Angles of every bone in its finger's plane and out of it, then of the plane at the base.
+        turns = np.zeros((count, 8))
+        np.add.accumulate(angles[:, 2:], axis=1, out=turns[:, 1:3])
+        turns[:, 4:6], turns[:, 6] = self.sideways.reshape(-1, 2), angles[:, 0]
+        turns[:, 4:7] *= sign[:, None]
+        turns[:, 7] = angles[:, 1]
+        unit = _unit_complex(turns)
+        bent = unit[:, 0:3] * unit.real[:, 3:6]
+        level = np.empty_like(bent)
+        level.real, level.imag = bent.real, unit.imag[:, 3:6]
+        level *= unit[:, 6:7]
+        found = np.zeros((count, 3, 4))
+        found[..., 0], level.imag = level.imag, bent.imag
+        np.multiply(level, unit[:, 7:8], out=_complex(found)[..., 1])
+        directions = found @ _base_axes(_unit(bases), *self.sides)
+        directions *= self.bones.reshape(-1, 3, 1)
+        ways = np.empty((count, 4, 3))
+        ways[:, 0], ways[:, 1:] = bases, directions
         joints = np.zeros((len(self.sides), 21, 3))
-        joints[:, FINGER_JOINTS[:, 0]] = self.bases
-        joints[:, FINGER_JOINTS[:, 1:]] = (bases[:, None] + steps).reshape(-1, 5, 3, 3)
+        fingers = joints[:, 1:].reshape(-1, 5, 4, 3)
+        np.add.accumulate(ways.reshape(fingers.shape), axis=2, out=fingers)
         return joints
 
     def rotations(self) -> Array:
@@ -364,6 +384,30 @@ def _base_frames(bases: Array, *sides: str) -> tuple[Array, Array, Array]:
     return right, _cross(right, forward), forward
 
 
+def _base_axes(forward: Array, *sides: str) -> Array:
+    """(5 a side, 4, 3) of the fingers to whose base joints `forward` (5 a side, 3) leads, unit
+    vectors in the wrist frame: right and nothing, forward and down in each finger's base frame. A
+    direction in it is thus two complex numbers, and turns in a plane are products of such, which
+    take a fraction of numpy's calls."""
+    axes = np.zeros((len(forward), 4, 3))
+    right = _cross(forward, _backs(*sides))
+    right /= np.maximum(_length(right), 1e-12)[..., None]
+    axes[:, 0], axes[:, 2], axes[:, 3] = right, forward, _cross(forward, right)
+    return axes
+
+
+def _complex(pairs: Array) -> Complex:
+    return pairs.view(np.complex128)
+
+
+def _unit_complex(angles: Array) -> Complex:
+    """exp(1j * angles), sooner."""
+    unit = np.empty(angles.shape, np.complex128)
+    np.cos(angles, out=unit.real)
+    np.sin(angles, out=unit.imag)
+    return unit
+
+
 def _spread_and_flex(
     right: Array, up: Array, forward: Array, spread: Array, flexion: Array
 ) -> tuple[Array, Array, Array]:
@@ -385,19 +429,12 @@ def _facing(directions: Array, rights: Array) -> Array:
 
 
 def _dot(a: Array, b: Array) -> Array:
-    return (a * b).sum(-1)
+    return np.vecdot(a, b)
 
 
 def _cross(a: Array, b: Array) -> Array:
     """np.cross for three dimensions, which it is several times slower at than this."""
-    return np.stack(
-        [
-            a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1],
-            a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
-            a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0],
-        ],
-        axis=-1,
-    )
+    return a.take(_YZX, -1) * b.take(_ZXY, -1) - a.take(_ZXY, -1) * b.take(_YZX, -1)
 
 
 def _unit(v: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +40,12 @@ class HandPose:
 
     def __post_init__(self) -> None:
         require_choice("HandPose.side", self.side, SIDES)
-        for name, shape in (("joints", (21, 3)), ("angles", (5, 4))):
-            value = require_array(f"HandPose.{name}", getattr(self, name), np.float32, shape)
-            require_finite(f"HandPose.{name}", value)
-            object.__setattr__(self, name, value)
+        joints = require_array("HandPose.joints", self.joints, np.float32, (21, 3))
+        angles = require_array("HandPose.angles", self.angles, np.float32, (5, 4))
+        require_finite("HandPose.joints", self.joints)
+        require_finite("HandPose.angles", self.angles)
+        object.__setattr__(self, "joints", joints)
+        object.__setattr__(self, "angles", angles)
         require_unit_interval("HandPose.confidence", self.confidence)
 
 
@@ -109,6 +112,7 @@ def require_one_hand_a_side(where: str, hands: tuple[HandPose, ...]) -> None:
 
 def require_unit_vectors(where: str, vectors: Float32) -> None:
     """Raise ValueError unless every row of (N, 3) has length 1 within 1e-3."""
-    norms = np.sqrt((vectors.astype(np.float64) ** 2).sum(-1))
-    if np.abs(norms - 1.0).max() > 1e-3:
-        raise ValueError(f"{where}: expected unit vectors, got lengths {norms}")
+    for x, y, z in vectors.tolist():  # there are two
+        norm = math.sqrt(x * x + y * y + z * z)
+        if not abs(norm - 1.0) <= 1e-3:
+            raise ValueError(f"{where}: expected unit vectors, got one of length {norm:.6g}")

@@ -16,12 +16,15 @@ from pathlib import Path
 import pytest
 
 from apps.batch import split_arguments
-from apps.batch_plan import BatchOrder, matches
+from apps.batch_plan import VERB_FORMS, BatchOrder, matches
 from apps.batch_receipt import FileIdentity, files_named
 from apps.batch_report import duration
 from apps.batch_task import BatchTask, own_folder, run_task
-from apps.command import run
+from apps.command import VERBS, parse_arguments, run
 from apps.usage import FailedError, UsageError
+from capture.scenes import open_scene
+from sessions.session_header import SessionHeader
+from sessions.writer import SessionWriter
 
 LIGHT = ("--seams", "frames")
 """Options of `record` that load neither tracker nor avatar."""
@@ -194,10 +197,58 @@ def test_the_files_that_options_name_belong_to_a_receipt(tmp_path, monkeypatch):
 
 
 def test_what_a_verb_prints_is_the_output_of_one_that_writes_nothing(videos):
-    options = ("--help", "{input}")
-    outcome = run_task(one_task(videos, verb="preview", options=("{input}",), ending="txt"), 1)
-    assert outcome.result == "failed"  # it understood nothing of it
-    del options
+    session = videos / "take.mcap"
+    assert run_task(one_task(videos), 1).result == "done"
+    shutil.move(videos.parent / "out" / "take.mcap", session)
+    (task,) = order(
+        videos.parent, str(session), verb="repair", options=("{input}",), ending="txt"
+    ).tasks()
+    assert run_task(task, 1).result == "done"
+    assert "is sound, nothing to repair" in task.output.read_text()
+
+
+def test_a_verb_that_finds_nothing_to_do_is_done(videos):
+    session = videos / "take.mcap"
+    assert run_task(one_task(videos), 1).result == "done"
+    shutil.move(videos.parent / "out" / "take.mcap", session)
+    (task,) = order(videos.parent, str(session), verb="repair", options=()).tasks()
+    outcome = run_task(task, 1)
+    assert (outcome.result, outcome.outputs) == ("done", ())
+    assert "is sound, nothing to repair" in outcome.said
+    assert task.kept() is not None
+
+
+def test_every_known_form_is_one_that_its_verb_understands(tmp_path):
+    for verb, form in VERB_FORMS.items():
+        if verb not in VERBS:
+            continue
+        ending = form.ending or ".csv"
+        arguments = [
+            text.replace("{input}", "in.mcap").replace("{out}", f"out{ending}")
+            for text in form.arguments
+        ]
+        if verb == "compare":
+            arguments.append("other.mcap")
+        assert isinstance(parse_arguments([verb, *arguments]), VERBS[verb]), verb
+
+
+def test_sessions_are_exported_with_all_their_files(tmp_path):
+    """What one file's work writes beside its output comes along: BVH has a file a hand."""
+    scene = open_scene("hands")
+    with SessionWriter(tmp_path / "acted.mcap", SessionHeader(0, 0)) as session:
+        for k in range(90):
+            session.write(scene.state_at(k * 100_000_000))
+    (task,) = order(
+        tmp_path, str(tmp_path / "acted.mcap"), verb="export", options=(), ending="bvh"
+    ).tasks()
+    task.folder.mkdir()
+    outcome = run_task(task, 1)
+    assert outcome.result == "done", outcome
+    assert [name for name, _ in outcome.outputs] == ["acted-left.bvh", "acted-right.bvh"]
+    assert all((task.folder / name).stat().st_size == size for name, size in outcome.outputs)
+    assert task.kept() is not None
+    (task.folder / "acted-left.bvh").unlink()
+    assert task.kept() is None
 
 
 def test_what_a_verb_refuses_is_one_line_and_leaves_nothing(videos):
@@ -291,8 +342,18 @@ def test_the_verb_ends_with_its_worker(videos, root):
     while child_of(task) is not None:
         assert time.monotonic() < until, "the verb outlived its worker"
         time.sleep(0.02)
+    # It did not end because it was done.
+    assert not [path for path in own_folder(task.folder).rglob("*.mcap") if path.is_file()]
     assert not task.output.exists()
 
 
 def test_durations_are_told_in_words():
     assert [duration(t) for t in (0.4, 42, 200, 9000)] == ["0 s", "42 s", "3 min", "2.5 h"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(videos, capsys):
+    command = ["batch", "record", f"{videos}/*.mp4", "--out", str(videos / "take.mp4"), *LIGHT]
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"visavis: {videos / 'take.mp4'}: File exists")
+    assert said.count("\n") == 1

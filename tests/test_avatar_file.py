@@ -46,7 +46,7 @@ def small_model() -> PersonalModel:
         own_points=random(7, OWN_DRIVERS + p), own_metric=random(OWN_DRIVERS + p),
         own_point_map=random(7, a + 3), any_map=random(DRIVERS, p + a + 3),
         own_centre=random(OWN_DRIVERS + p), own_scale=random(OWN_DRIVERS + p),
-        strangeness=random(2), distortion=random(p + a + 3),
+        strangeness=random(1), distortion=random(p + a + 3),
     )  # fmt: skip
 
 

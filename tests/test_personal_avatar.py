@@ -13,7 +13,7 @@ from apps.likeness_evaluation import evaluate_likeness
 from avatar.codec import Avatar
 from avatar.driving import OwnDriving, expected_slow
 from avatar.enrolment.face_deformation import FaceDeformation
-from avatar.enrolment.likeness import Likeness, similarity
+from avatar.enrolment.likeness import Likeness
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
@@ -23,6 +23,7 @@ from avatar.local_texture import LocalTexture
 from avatar.personal_atlas import personal_uv
 from avatar.personal_avatar import FADE_S, PersonalAvatar
 from avatar.personal_model import GAINS, ModelError, PersonalModel
+from avatar.similarity import similarity
 from capture.frame_source import open_source
 from streams.face_shapes import SHAPE_INDEX
 from streams.frame import Frame
@@ -33,7 +34,10 @@ from tracking.tracker import Tracker, TrackerOptions
 
 FRAMES, TRAINED = 150, 120
 SMALL = EnrolmentOptions(
-    appearance=96, basis=BasisOptions(grid=12, planes=4, rounds=3), least_frames=30
+    appearance=96,
+    basis=BasisOptions(grid=12, planes=4, rounds=3),
+    least_frames=30,
+    registered_frames=40,
 )
 
 
@@ -281,6 +285,7 @@ def test_shipped_avatars_still_open_beside_personal_ones() -> None:
 def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) -> None:
     driving, rng = OwnDriving(model), np.random.default_rng(5)
     faces = [state.face for state in clip.states[::5] if state.face is not None]
+    worst = 0.0
     for face in faces:
         geometry, _ = model.landmark_code(face.landmarks)
         for noise in (0.0, 3.0):  # the second reaches beyond what is known
@@ -288,9 +293,9 @@ def test_the_expectation_equals_its_slow_twin(clip: Clip, model: PersonalModel) 
             got = driving.appearance(face.world_from_head, some, face.gaze)
             wanted = expected_slow(model, face.world_from_head, some, face.gaze)
             assert got.dtype == np.float32
-            # At a remembered moment the squared distance is a difference of float32s near 50;
-            # its root, which should be 0, is then up to 3e-3. The finest step sent is 1/8.
-            assert np.abs(got - wanted).max() < 1e-2
+            # Sums of hundreds of float32 products. The finest step that is sent is 1/8.
+            worst = max(worst, float(np.abs(got - wanted).max()))
+    assert worst < 2e-4
 
 
 def test_pairs_of_moments_tell_flicker(clip: Clip, model: PersonalModel) -> None:

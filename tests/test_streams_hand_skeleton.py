@@ -21,6 +21,7 @@ from streams.hand_skeleton import (
     wrist_frame,
 )
 from streams.rigid import Rigid
+from streams.slow_hand_parts import slow_bends, slow_joints
 
 RIGHT_BASES = np.array(
     [[-22, -8, -28], [-24, -3, -92], [0, 0, -95], [18, -3, -88], [34, -3, -80]]
@@ -70,6 +71,30 @@ def test_what_leads_out_of_the_plane_of_bending_is_kept_apart(
     np.testing.assert_allclose(both.angles[1], both.angles[0], atol=1e-9)
     np.testing.assert_allclose(both.sideways[1], both.sideways[0], atol=1e-9)
     np.testing.assert_allclose(both.joints(), np.stack([local, mirrored]), atol=1e-7)
+
+
+@given(spreads, flexions, bends, arrays(np.float64, (5, 3), elements=st.floats(-0.02, 0.02)))
+def test_hands_are_taken_apart_and_put_together_as_the_slow_twin_does(
+    spread: np.ndarray, flexion: np.ndarray, bend: np.ndarray, aside: np.ndarray
+) -> None:
+    angles = np.concatenate([spread, flexion], axis=1)
+    shapes = [shape_of(side) for side in ("left", "right")]
+    bases = np.stack([shape.bases + aside for shape in shapes])
+    bones = np.stack([shape.bones for shape in shapes])
+    both = HandParts(("left", "right"), bases, bones, np.stack([angles] * 2), np.stack([bend] * 2))
+    joints = both.joints()
+    for k, side in enumerate(both.sides):
+        slow = slow_joints(bases[k], bones[k], angles, bend, side)
+        np.testing.assert_allclose(joints[k], slow, atol=1e-12)
+    found = HandParts.of(joints, both.sides)
+    for k, side in enumerate(both.sides):
+        slow_angles, slow_sideways = slow_bends(joints[k], side)
+        np.testing.assert_allclose(found.angles[k], slow_angles, atol=1e-9)
+        np.testing.assert_allclose(found.sideways[k], slow_sideways, atol=1e-9)
+    known = HandParts.of(joints, both.sides, found.angles)
+    np.testing.assert_allclose(known.sideways, found.sideways, atol=1e-9)
+    np.testing.assert_array_equal(known.bones, found.bones)
+    np.testing.assert_array_equal(known.angles, found.angles)
 
 
 @given(sides, spreads, flexions, poses)

@@ -10,9 +10,10 @@ import torch
 
 from avatar.avatar_file import read_avatar_file
 from avatar.eye_balls import gaze_from_angles
+from avatar.head_code import DecodedHead, HeadCode
 from avatar.local_texture import LocalTexture
 from avatar.personal_avatar import PersonalAvatar
-from avatar.personal_decoder import DecodedHead, HeadCode, NumpyDecoder, open_decoder
+from avatar.personal_decoder import NumpyDecoder, open_decoder
 from avatar.personal_model import PersonalModel
 from avatar.torch_decoder import CudaEngine, TorchDecoder, TorchTexture, has_cuda
 from capture.frame_source import open_source

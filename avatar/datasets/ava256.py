@@ -36,7 +36,7 @@ from avatar.datasets.capture_files import (
     ply_vertices,
     resized,
 )
-from avatar.datasets.capture_split import AVA256_SPLIT, CaptureSplit
+from avatar.datasets.capture_split import AVA256_SPLIT, CaptureOptions, CaptureSplit
 from avatar.datasets.dome_cameras import WORLD_FROM_DOME, read_calibration
 from avatar.datasets.losses import Normalisation
 from avatar.datasets.registered_capture import RegisteredMoment
@@ -59,22 +59,17 @@ ADVICE = "give the folder DATE--TIME--ID of one person, or the folder decoder in
 
 
 @dataclass(frozen=True, slots=True)
-class Ava256Options:
-    """What of a capture is read."""
+class Ava256Options(CaptureOptions):
+    """`topology`: `face_topology.obj`; None: looked for in the capture's folder and above it."""
 
-    part: str = "all"
-    """"train", "test" or "all" of the split."""
     split: CaptureSplit = AVA256_SPLIT
     textures: str = "camera"
     """"camera": each picture unwrapped here. "average": the data set's own texture, one a moment,
     over all cameras (camera "average", seen from the front)."""
-    texture_size: int = 1024
-    """Texels on a side."""
-    topology: Path | None = None
-    """`face_topology.obj`; None: looked for in the capture's folder and those above it."""
     sensor_size: tuple[int, int] = SENSOR_SIZE
 
     def __post_init__(self) -> None:
+        CaptureOptions.__post_init__(self)
         require_choice("Ava256Options.textures", self.textures, TEXTURES)
 
 

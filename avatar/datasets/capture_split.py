@@ -35,6 +35,21 @@ class CaptureSplit:
         return tuple(name for name in every if named is None or name in named)
 
 
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """What of a capture is read, whatever its layout."""
+
+    part: str = "all"
+    """"train", "test" or "all" of the split."""
+    texture_size: int = 1024
+    """Texels on a side; smaller ones are averaged."""
+    topology: Path | None = None
+    """An OBJ file with the faces; None: the capture's own."""
+
+    def __post_init__(self) -> None:
+        require_choice("CaptureOptions.part", self.part, PARTS)
+
+
 MULTIFACE_SPLIT = CaptureSplit(("EXP_ROM", "EXP_free_face"))
 """`test_segment.json` of facebookresearch/multiface."""
 AVA256_SPLIT = CaptureSplit(("EXP_free_face",))

@@ -30,7 +30,7 @@ from avatar.datasets.capture_files import (
     raw_vertices,
     resized,
 )
-from avatar.datasets.capture_split import MULTIFACE_SPLIT, CaptureSplit
+from avatar.datasets.capture_split import MULTIFACE_SPLIT, CaptureOptions, CaptureSplit
 from avatar.datasets.dome_cameras import WORLD_FROM_DOME, read_krt
 from avatar.datasets.losses import Normalisation
 from avatar.datasets.raw_colour import display_from_raw
@@ -52,21 +52,16 @@ ADVICE = "give the folder m--DATE--TIME--ID--GHS of one person, with frame_list.
 
 
 @dataclass(frozen=True, slots=True)
-class MultifaceOptions:
-    """What of a capture is read."""
+class MultifaceOptions(CaptureOptions):
+    """`topology`: None: the first OBJ file beside the meshes."""
 
-    part: str = "all"
-    """"train", "test" or "all" of the split."""
     split: CaptureSplit = MULTIFACE_SPLIT
-    texture_size: int = 1024
-    """Texels on a side; smaller ones are averaged."""
     colours: str = "display"
     """"display": sRGB as the authors show it. "raw": the sensors' values, as in the files."""
     picture_size: tuple[int, int] = PICTURE_SIZE
-    topology: Path | None = None
-    """An OBJ file with the faces; None: the first beside the meshes."""
 
     def __post_init__(self) -> None:
+        CaptureOptions.__post_init__(self)
         require_choice("MultifaceOptions.colours", self.colours, COLOURS)
 
 

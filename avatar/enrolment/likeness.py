@@ -12,6 +12,7 @@ from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.neck_seam import NeckSeam, clothed
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.similarity import similarity
 
 Array = npt.NDArray[np.float64]
 
@@ -112,15 +113,3 @@ def _behind_lids(skin: Array, centre: Array, radius: float) -> float:
         return float(centre[2])
     depth = near[:, 2] - np.sqrt(np.maximum(radius**2 - aside, 0.0))
     return float(np.percentile(depth, 15) - LID_CLEARANCE_M)
-
-
-def similarity(source: Array, target: Array, weight: Array) -> tuple[float, Array, Array]:
-    """Scale, rotation (3, 3) and offset (3,) that bring `source` (N, 3) nearest to `target`
-    (Umeyama 1991, weighted)."""
-    share = (weight / weight.sum())[:, None]
-    a, b = (source * share).sum(0), (target * share).sum(0)
-    u, s, vt = np.linalg.svd(((target - b) * share).T @ (source - a))
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    turn = u @ np.diag(sign) @ vt
-    scale = float((s * sign).sum() / (share * (source - a) ** 2).sum())
-    return scale, turn, b - scale * turn @ a

@@ -13,9 +13,10 @@ from avatar.enrolment.observations import Observations
 from avatar.eye_balls import OUTWARDS, gaze_angles
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import moving_vertices
+from avatar.landmark_code import landmark_code
 from avatar.landmark_map import COUNT, IRISES, LandmarkMap
 from avatar.posed_face import PosedFace
-from avatar.strangeness import landmark_code, strangeness
+from avatar.strangeness import strangeness
 from streams.face_shapes import SHAPE_INDEX
 
 Float32 = npt.NDArray[np.float32]
@@ -59,10 +60,7 @@ class Registration:
 
     def codes(self, seen: Observations) -> Float32:
         """(N, P): each face's geometry numbers."""
-        marks = seen.landmarks[:, :COUNT].astype(np.float64)
-        moved = (marks - self.landmark_rest).reshape(len(marks), -1)
-        norm = np.maximum((self.landmark_moves**2).sum(1), 1e-20)
-        return ((moved @ self.landmark_moves.T) / norm).astype(np.float32)
+        return landmark_code(seen.landmarks, self.landmark_rest, self.landmark_moves)[0]
 
     def posed(self, head: HeadMesh) -> PosedFace:
         """The face at any moment."""
@@ -91,11 +89,7 @@ def own_strangeness(seen: Observations) -> Array:
     held = max(1, len(seen) // 5)
     rows = np.arange(len(seen))
     average, basis = landmark_basis(seen.at(rows[:-held]))
-    out = []
-    for marks in seen.landmarks[-held:]:
-        code, left_out_mm = landmark_code(marks, average, basis)
-        out.append(strangeness(code, left_out_mm))
-    return np.array(out)
+    return strangeness(*landmark_code(seen.landmarks[-held:], average, basis))
 
 
 def _gaze_map(likeness: Likeness, seen: Observations) -> Array:

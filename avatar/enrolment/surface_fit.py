@@ -15,10 +15,11 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
-from avatar.enrolment.likeness import Likeness, Placement, similarity
+from avatar.enrolment.likeness import Likeness, Placement
 from avatar.enrolment.surface_bending import SurfaceBending
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.similarity import similarity
 from streams.rigid import Rigid
 
 Array = npt.NDArray[np.float64]

@@ -17,6 +17,7 @@ import torch
 
 from avatar.enrolment.texel_filling import TexelSurface
 from avatar.node_grid import node_count, node_shares
+from avatar.personal_atlas import texel_strides
 from avatar.unwrapping import TexelTable, texel_weight
 
 Float32 = npt.NDArray[np.float32]
@@ -56,7 +57,9 @@ class BasisOptions:
     planes: int = 12
     rounds: int = 6
     stride: int = 2
-    """Rounds look at every n-th texel both ways; so does the encoder."""
+    """Rounds look at every n-th texel of the face both ways; so does the encoder. In and about the
+    mouth they look at twice as many, on scalp and ears at half as many (`texel_strides`): by that
+    density errors count, and it is the mouth that people look at."""
 
     def __post_init__(self) -> None:
         if self.planes < 4 or self.planes % 4:
@@ -115,7 +118,8 @@ def fit_basis(
     active = np.flatnonzero(np.asarray(shares.sum(axis=0)).ravel() > 0.5)
     shares = sparse.csr_array(shares[:, active])
     mean, visible = weighted_mean(colours, seen, gains)
-    coarse = coarse_rows(table, options.stride, np.where(surface.matte > ALL_PERSON, visible, 0.0))
+    strides = texel_strides(table, options.stride)
+    coarse = coarse_rows(table, strides, np.where(surface.matte > ALL_PERSON, visible, 0.0))
     few = sparse.csr_array(shares[coarse])
     weight = texel_weight(seen[:, coarse])
     differences = colours[:, coarse].astype(np.float32) / gains[:, None] - mean[coarse]
@@ -169,10 +173,10 @@ def weighted_mean(colours: UInt8, seen: UInt8, gains: Float32) -> tuple[Float32,
 
 
 def coarse_rows(
-    table: TexelTable, stride: int, visible: npt.NDArray[np.floating]
+    table: TexelTable, strides: npt.NDArray[np.intp], visible: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.intp]:
-    """Rows of every n-th texel both ways that is seen at all."""
-    on_grid = (table.rows % stride == 0) & (table.columns % stride == 0)
+    """Rows of every n-th texel both ways that is seen at all; `strides` (rows,) says n for each."""
+    on_grid = (table.rows % strides == 0) & (table.columns % strides == 0)
     return np.flatnonzero(on_grid & (visible > LEAST_SEEN))
 
 

@@ -1,0 +1,88 @@
+"""What `visavis preview` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from apps.usage import UsageError, parse_size
+from streams.panel import ANCHORS
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewOptions:
+    """What is shown, from where and how."""
+
+    source: str = "webcam:0"
+    """webcam:NUMBER, video:PATH, session:PATH or synthetic:SCENE (demo, range, still, hands,
+    away)."""
+    avatar: str = "default"
+    """Which avatar is drawn."""
+    out: Path | None = None
+    """Write FILE.mp4, every frame of the source at its own time; needs no display."""
+    record: Path | None = None
+    """Also record a session, FILE.mcap: frames, state, code, panels, views (`visavis record` has
+    more choices)."""
+    size: str | None = None
+    """WIDTHxHEIGHT of the picture; by default the source's own, at most 1280 on a side."""
+    seconds: float | None = None
+    """Stop after so many seconds of the source; by default at its end, or at Ctrl-C or Esc."""
+    fov_deg: float | None = None
+    """The source camera's angle of view along the longer side of its picture."""
+    mirrored: bool = False
+    """The source delivers mirror images, as some "selfie" cameras do."""
+    text: str | None = None
+    """Show this text on a panel."""
+    image: Path | None = None
+    """Show this picture (PNG, JPEG) on a panel."""
+    generated_by: str | None = None
+    """The model that made --image; it is then labelled as made by AI."""
+
+    anchor: str = "world"
+    """Where --text and --image are held: world, head, left-wrist or right-wrist."""
+    debug_3d: bool = False
+    """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
+
+    def check(self) -> None:
+        """Raise UsageError for options that make no sense, before anything is loaded."""
+        self.wanted_size()
+        if self.fov_deg is not None and not 5.0 <= self.fov_deg <= 170.0:
+            raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")
+        if self.generated_by is not None and self.image is None:
+            raise UsageError("--generated-by says who made --image; give --image PATH too")
+        if self.generated_by is not None and not self.generated_by.strip():
+            raise UsageError("--generated-by: expected a model's name, got an empty text")
+        if self.anchor_name() not in ANCHORS:
+            known = ", ".join(name.replace(" ", "-") for name in ANCHORS)
+            raise UsageError(f"--anchor {self.anchor}: expected one of {known}")
+        if self.text is not None and not self.text.strip():
+            raise UsageError("--text: expected some text, got none")
+        if self.debug_3d and self.out is not None:
+            raise UsageError("--debug-3d shows a view of its own; leave --out away")
+        if self.out is not None and self.out.suffix.lower() != ".mp4":
+            raise UsageError(f"--out {self.out}: expected a name that ends in .mp4")
+        if self.record is not None and self.record.suffix.lower() != ".mcap":
+            raise UsageError(f"--record {self.record}: expected a name that ends in .mcap")
+        if self.record is not None and self.debug_3d:
+            raise UsageError("--debug-3d shows a view of its own; leave --record away")
+        if self.out is not None and self._writes_over_source(self.out):
+            raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
+
+    def anchor_name(self) -> str:
+        """The anchor as streams.panel calls it."""
+        return self.anchor.replace("-", " ")
+
+    def wanted_size(self) -> tuple[int, int] | None:
+        """What --size says. Raises UsageError."""
+        return None if self.size is None else parse_size(self.size)
+
+    def source_file(self) -> Path | None:
+        """The video file that is the source, or None when it is something else."""
+        kind, _, where = self.source.partition(":")
+        return Path(where) if kind == "video" and where else None
+
+    def _writes_over_source(self, out: Path) -> bool:
+        source = self.source_file()
+        return source is not None and source.exists() and out.exists() and source.samefile(out)
