@@ -282,7 +282,9 @@ class Findings:
 
 def _batch(pipe: Connection, seeds: list[Path], folder: Path, first: int, last: int) -> None:
     """A process: the inputs of these numbers, told one by one."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    # A fork holds what its parent does, which libraries' reservations make gigabytes of.
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MOST_BYTES, held + MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sealing.OPS, sealing.MEMORY = QUICK
     devnull = os.open(os.devnull, os.O_WRONLY)

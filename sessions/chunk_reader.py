@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from mcap.opcode import Opcode
 from mcap.records import (
     Channel,
     ChunkIndex,
     Footer,
-    MessageIndex,
     Metadata,
     MetadataIndex,
     Schema,
@@ -31,9 +31,11 @@ from sessions.record_scan import (
     MESSAGE,
     MOST_CHANNELS,
     PREFIX,
+    Moments,
     RawMessage,
     chunk_of,
     messages_of,
+    moments_of,
     names_of,
     parsed,
     read_record,
@@ -49,7 +51,10 @@ MOST_SUMMARY = 64 << 20
 KEPT_CHUNKS, KEPT_BYTES = 6, 64 << 20
 MOST_MOMENTS = 16 << 20
 """Bytes of a chunk's own index: 16 for each message."""
+KEPT_MOMENTS = 4 << 20
+"""Entries of chunks' indexes that are kept (64 MB; an hour of all seams has half a million)."""
 LAST_NS = 2**63 - 1
+_NO_MOMENTS: Moments = np.zeros((0, 2), np.int64)
 
 
 class ChunkReader(Closing):
@@ -71,7 +76,8 @@ class ChunkReader(Closing):
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._sealed_at: list[int] = []
         self._sealed_numbers: list[int] = []
-        self._moments: dict[int, dict[int, list[tuple[int, int]]]] = {}
+        self._moments: OrderedDict[int, dict[int, Moments]] = OrderedDict()
+        self._moments_count = 0
         self._seal: Seal | None = None
         self._file = opened(path)
         try:
@@ -158,15 +164,21 @@ class ChunkReader(Closing):
         except ValueError as error:
             raise self.damaged(error) from error
 
-    def index(self, chunk: ChunkIndex, channel: int) -> list[tuple[int, int]]:
-        """Time and place of a channel's messages in a chunk, rising; nothing is unpacked for it."""
+    def index(self, chunk: ChunkIndex, channel: int) -> Moments:
+        """(N, 2) int64, time and place of a channel's messages in a chunk, in the order of reading;
+        nothing is unpacked for it."""
         at = chunk.chunk_start_offset
         if at not in self._moments:
             try:
-                self._moments[at] = self._read_moments(chunk)
+                moments = self._read_moments(chunk)
             except ValueError as error:
                 raise self.damaged(error) from error
-        return self._moments[at].get(channel, [])
+            self._moments[at] = moments
+            self._moments_count += sum(len(found) for found in moments.values())
+            while self._moments_count > KEPT_MOMENTS and len(self._moments) > 1:
+                _, old = self._moments.popitem(last=False)
+                self._moments_count -= sum(len(found) for found in old.values())
+        return self._moments[at].get(channel, _NO_MOMENTS)
 
     def message(self, chunk: ChunkIndex, channel: int, moment: tuple[int, int]) -> RawMessage:
         """The message that `index` names. Raises CutSessionError when another one lies there."""
@@ -197,9 +209,10 @@ class ChunkReader(Closing):
         """Close the file."""
         self._kept.clear()
         self._moments.clear()
+        self._moments_count = 0
         self._file.close()
 
-    def _read_moments(self, chunk: ChunkIndex) -> dict[int, list[tuple[int, int]]]:
+    def _read_moments(self, chunk: ChunkIndex) -> dict[int, Moments]:
         start = chunk.chunk_start_offset + chunk.chunk_length
         length = chunk.message_index_length
         if length > min(self._size - start, MOST_MOMENTS):
@@ -207,19 +220,17 @@ class ChunkReader(Closing):
         self._file.seek(start)
         body = self._file.read(length)
         view, at = BytesIO(body), 0
-        moments: dict[int, list[tuple[int, int]]] = {}
+        moments: dict[int, Moments] = {}
         while at < len(body):
             opcode, record = read_record(view, at, len(body))
             at += PREFIX.size + len(record)
             if opcode != Opcode.MESSAGE_INDEX:
                 raise ValueError(f"byte {start}: expected an index, got record {opcode}")
-            found: MessageIndex = parsed(MessageIndex, record)
-            # Stable: of equal times the order of the file stays.
-            moments[found.channel_id] = sorted((log_ns, place) for log_ns, place in found.records)
-            times = moments[found.channel_id]
+            channel, found = moments_of(record)
             first_ns, last_ns = chunk.message_start_time, min(chunk.message_end_time, LAST_NS)
-            if times and not first_ns <= times[0][0] <= times[-1][0] <= last_ns:
+            if len(found) and not first_ns <= found[0, 0] <= found[-1, 0] <= last_ns:
                 raise ValueError(f"byte {start}: an index names times outside of its chunk's")
+            moments[channel] = found
         if set(moments) != set(chunk.message_index_offsets):
             raise ValueError(f"byte {start}: a chunk's index names other channels than the file's")
         return moments

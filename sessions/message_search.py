@@ -6,16 +6,20 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
+import numpy.typing as npt
 from mcap.records import ChunkIndex
 
 from sessions.chunk_reader import ChunkReader
 from sessions.chunk_spread import ChunkSpread, edge_chunks
-from sessions.record_scan import RawMessage
+from sessions.record_scan import Moments, RawMessage
 
 _WAITING_BYTES = 512 << 20
 """Of messages that wait for others of earlier times..."""
 _SMALL = 400
 """...and of what holds each of them."""
+
+_LATEST_NS = 2**63 - 1
 
 
 class MessageSearch:
@@ -29,22 +33,26 @@ class MessageSearch:
     def span(self, numbers: set[int]) -> tuple[int, int] | None:
         """First and last time, nanoseconds, of these channels' messages."""
         edges = [
-            log_ns
+            int(times[end])
             for chunk in edge_chunks(self._spread(numbers).chunks)
             for number in numbers & set(chunk.message_index_offsets)
-            for log_ns, _ in self._file.index(chunk, number)
+            if len(times := self._file.index(chunk, number)[:, 0])
+            for end in (0, -1)
         ]
         return (min(edges), max(edges)) if edges else None
 
-    def times(self, numbers: set[int], limit: int | None = None) -> list[int]:
-        """The times of all of these channels' messages, or of about the first `limit`, rising."""
-        found: list[int] = []
+    def times(self, numbers: set[int], limit: int | None = None) -> npt.NDArray[np.int64]:
+        """(N,) the times of all of these channels' messages, or of about the first `limit`,
+        rising."""
+        found: list[npt.NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        count = 0
         for chunk in self._spread(numbers).chunks:
             for number in numbers & set(chunk.message_index_offsets):
-                found.extend(log_ns for log_ns, _ in self._file.index(chunk, number))
-            if limit is not None and len(found) >= limit:
+                found.append(self._file.index(chunk, number)[:, 0])
+                count += len(found[-1])
+            if limit is not None and count >= limit:
                 break
-        return sorted(found)
+        return np.sort(np.concatenate(found), kind="stable")
 
     def ordered(
         self, numbers: set[int], start_ns: int | None, end_ns: int | None
@@ -87,9 +95,9 @@ class MessageSearch:
             chunk = spread.chunks[k]
             for number in numbers & set(chunk.message_index_offsets):
                 index = self._file.index(chunk, number)
-                place = bisect_right(index, (t_ns, 2**64))
+                place = _how_many(index, t_ns)
                 if place:
-                    moment = index[place - 1]
+                    moment = _entry(index, place - 1)
                     rank = self._ranks.get(number, -1)
                     order = (moment[0], rank, chunk.chunk_start_offset, moment[1])
                     if best is None or order > best[0]:
@@ -105,7 +113,8 @@ class MessageSearch:
                 break
             chunk = spread.chunks[k]
             index = self._file.index(chunk, number)
-            for moment in reversed(index[: bisect_right(index, (t_ns, 2**64))]):
+            for place in range(_how_many(index, t_ns) - 1, -1, -1):
+                moment = _entry(index, place)
                 if moment[0] <= best_ns:
                     break
                 raw = self._file.message(chunk, number, moment)
@@ -122,3 +131,13 @@ class MessageSearch:
                 [c for c in self._file.chunks if numbers & set(c.message_index_offsets)]
             )
         return self._spreads[key]
+
+
+def _how_many(moments: Moments, t_ns: int) -> int:
+    """Entries at or before `t_ns`."""
+    return int(np.searchsorted(moments[:, 0], min(t_ns, _LATEST_NS), side="right"))
+
+
+def _entry(moments: Moments, place: int) -> tuple[int, int]:
+    log_ns, at = moments[place].tolist()
+    return log_ns, at

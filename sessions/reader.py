@@ -184,7 +184,7 @@ class SessionReader(Closing):
         """(N,) int64, the times of all records at a seam, or of about the first `limit`, rising:
         from the index, nothing is unpacked or decoded."""
         numbers = {c.number for c in self._chosen((seam,), None if source is None else (source,))}
-        return np.array(self._search.times(numbers, limit), np.int64)
+        return self._search.times(numbers, limit)
 
     def messages(self, seams: Sequence[str] | None = None) -> Iterator[RawMessage]:
         """Every message at these seams as its bytes, in the order of `read`."""

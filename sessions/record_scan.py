@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import lz4.frame
+import numpy as np
+import numpy.typing as npt
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
@@ -39,6 +41,10 @@ MOST_CACHED = 16 << 10
 MOST_RECORDS = 1 << 18
 """Of a chunk: the smallest messages have 31 bytes, so that a chunk as `ChunkFile` makes them has at
 most half of these."""
+
+
+Moments = npt.NDArray[np.int64]
+"""(N, 2): time and place of messages within a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,20 @@ def names_of(data: bytes) -> tuple[dict[int, Schema], dict[int, Channel]]:
     if len(channels) > MOST_CHANNELS or len(schemas) > MOST_CHANNELS:
         raise ValueError(f"chunk: defines {len(channels)} channels; at most {MOST_CHANNELS} are")
     return schemas, channels
+
+
+def moments_of(body: bytes) -> tuple[int, Moments]:
+    """The channel of a message index and its entries, by time, then by place."""
+    if len(body) < 6:
+        raise ValueError(f"message index: expected at least 6 bytes, got {len(body)}")
+    channel, length = struct.unpack_from("<HI", body)
+    if length != len(body) - 6 or length % 16:
+        raise ValueError(f"message index: expected {len(body) - 6} bytes of entries, got {length}")
+    entries = np.frombuffer(body, "<u8", offset=6).reshape(-1, 2)
+    if (entries >> np.uint64(63)).any():
+        raise ValueError("message index: expected times and places below 2^63")
+    moments = entries.astype(np.int64)
+    return channel, moments[np.lexsort((moments[:, 1], moments[:, 0]))]
 
 
 def _definition(kind: type[Any], body: bytes) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from sessions import chunk_reader
 from sessions.picture_track import PictureOptions, is_lossless
 from sessions.reader import SessionReader
+from sessions.record_scan import moments_of
 from sessions.session_error import SessionError
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
@@ -177,7 +179,7 @@ def test_an_index_that_lies_is_found_out(session, tmp_path):
             if number in c.message_index_offsets and c.message_start_time > 10**9
         )  # fmt: skip
         at = chunk.message_index_offsets[number]
-        t_ns = opened._file.index(chunk, number)[0][0]
+        t_ns = int(opened._file.index(chunk, number)[0, 0])
     for place, wrong in ((at + 9 + 6, 1), (at + 9 + 6 + 8, 3), (at + 9 + 6 + 12, 255)):
         changed = bytearray(data)
         changed[place] ^= wrong
@@ -186,6 +188,22 @@ def test_an_index_that_lies_is_found_out(session, tmp_path):
         with SessionReader(path) as opened, contextlib.suppress(SessionError):
             found = opened.at("state", t_ns)
             assert found is None or found.t_ns <= t_ns
+
+
+def test_a_chunks_index_is_read_in_order_and_checked():
+    entries = np.array([[30, 7], [10, 9], [10, 3], [20, 1]], "<u8")
+    body = struct.pack("<HI", 5, entries.nbytes) + entries.tobytes()
+    channel, moments = moments_of(body)
+    assert channel == 5
+    assert moments.tolist() == [[10, 3], [10, 9], [20, 1], [30, 7]]
+    far = np.array([[2**63, 0]], "<u8")
+    for wrong, words in (
+        (body[:4], "at least 6 bytes"), (body[:-1], "bytes of entries"),
+        (body + b"x", "bytes of entries"),
+        (struct.pack("<HI", 5, 16) + far.tobytes(), "below 2\\^63"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            moments_of(wrong)
 
 
 def test_whether_pictures_are_lossless_is_in_their_stream(session):

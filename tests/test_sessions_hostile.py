@@ -24,7 +24,7 @@ from mcap.records import Channel, Chunk, Schema
 from PIL import Image as Picture
 
 from benchmarks.fuzz_sessions import fuzzed
-from sessions import reader as reader_module
+from sessions import message_search
 from sessions.chunk_file import ChunkFile
 from sessions.chunk_reader import ChunkReader
 from sessions.message_schema import VIDEO, message_class
@@ -274,7 +274,7 @@ def test_another_schema_is_named(tmp_path):
 
 
 def test_chunks_that_all_claim_the_same_times_are_not_all_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader_module, "_WAITING_BYTES", 1 << 20)
+    monkeypatch.setattr(message_search, "_WAITING_BYTES", 1 << 20)
     hostile = HostileFile(tmp_path / "s.mcap")
     for _ in range(8):
         hostile.add("audio", "a", 5, bytes(400_000))
