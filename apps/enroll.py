@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -54,6 +54,8 @@ class Enroll:
     """Where to write the file (default: among your avatars)."""
     planes: int = 12
     """Texture planes, a multiple of 4: more are sharper and larger."""
+    glasses: Literal["auto", "yes", "no"] = "auto"
+    """Whether you wear glasses: a layer of their own. auto: as it is seen in the video."""
 
     def run(self) -> int:
         """Do all of it."""
@@ -105,11 +107,14 @@ class Enroll:
     ) -> list[str]:
         from apps.capture_view import LearningView
         from apps.enrolment_making import Making, ProgressLine
+        from avatar.enrolment.recipe import EnrolmentOptions
+        from avatar.enrolment.texture_basis_fit import BasisOptions
 
         learning = LearningView(view, work.folder / "preview.png")
         say = ProgressLine(learning.poll)
         try:
-            return Making(self.name, work, consent, out, self.planes, say, learning.show).run()
+            options = EnrolmentOptions(basis=BasisOptions(planes=self.planes), glasses=self.glasses)
+            return Making(self.name, work, consent, out, options, say, learning.show).run()
         finally:
             say.end()
 

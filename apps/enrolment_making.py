@@ -27,7 +27,6 @@ from avatar.enrolment.coverage import Coverage
 from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, Show, enrol
-from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.personal_avatar import PersonalAvatar
 from avatar.personal_model import PersonalModel
 from avatar.signature import own_key
@@ -51,7 +50,7 @@ class Making:
     work: EnrolmentWork
     consent: Consent
     out: Path
-    planes: int
+    options: EnrolmentOptions
     say: Progress
     show: Show | None = None
     """Is given a picture of the learning now and then."""
@@ -112,7 +111,7 @@ class Making:
 
     def _key(self, states: Sequence[TrackedState]) -> str:
         """Stands for all that an avatar depends on: what was learned under another is of no use."""
-        about = hashlib.sha256(f"{version('visavis')} {self.planes}".encode())
+        about = hashlib.sha256(f"{version('visavis')} {self.options!r}".encode())
         for clip in self.work.clips:
             about.update(repr(clip).encode())
         for state in states:
@@ -123,12 +122,17 @@ class Making:
         return about.hexdigest()[:16]
 
     def _learn(self, states: Sequence[TrackedState], stages: LearningStages) -> PersonalModel:
-        options = EnrolmentOptions(basis=BasisOptions(planes=self.planes))
         try:
             with PersonSegmenter() as segmenter:
                 seen = Observations.of(states)
                 return enrol(
-                    self.work.frames, seen, options, self.say, segmenter.person, self.show, stages
+                    self.work.frames,
+                    seen,
+                    self.options,
+                    self.say,
+                    segmenter.person,
+                    self.show,
+                    stages,
                 )
         except EnrolmentError as error:
             raise FailedError(str(error)) from error

@@ -29,7 +29,9 @@ from avatar.signature import fingerprint, is_signed_by
 from avatar.whole_file import PRIVATE, write_whole
 
 SUFFIX = ".visavis"
-FORMAT, VERSION = "visavis-avatar", 2
+FORMAT, VERSION = "visavis-avatar", 3
+OLDEST = 2
+"""Format 3 adds glasses, which a file may have or not."""
 LARGEST_FILE = 20 * 1024 * 1024
 LARGEST_MEMBERS = 64 * 1024 * 1024
 """All members unpacked, in bytes."""
@@ -209,9 +211,9 @@ def _require_format(path: Path, manifest: dict[str, Any]) -> None:
         raise AvatarFileError(
             f"{path}: made by a newer Visavis (format {version}, this one reads {VERSION}); upgrade"
         )
-    if version < VERSION:
+    if version < OLDEST:
         raise AvatarFileError(
-            f"{path}: made before format {VERSION}, as format {version}; enroll the video again"
+            f"{path}: made before format {OLDEST}, as format {version}; enroll the video again"
         )
 
 

@@ -18,7 +18,7 @@ from avatar.consent import Consent
 from avatar.driving import drivers_of
 from avatar.eye_balls import STRAIGHT
 from avatar.head_mesh import HeadMesh
-from avatar.head_placement import HeadPlacement
+from avatar.head_placement import HeadPlacement, moving_vertices
 from avatar.local_texture import LocalTexture
 from avatar.mesh_layout import MeshLayout, MeshPiece
 from avatar.opening import personal_path
@@ -100,7 +100,9 @@ def _personal(file: AvatarFile) -> BlendShapeHead:
     inside = _inner_mouth(head, albedo.shape[1], albedo.shape[0])
     albedo[inside] = _driven(model, PARTED)[1][inside]
     moving = HeadPlacement(head).moving
-    face = head.vertices[moving] + np.tensordot(geometry, model.moves, 1)
+    face = head.vertices[moving] + np.tensordot(
+        np.pad(geometry, (0, model.glasses_size)), model.head_moves(), 1
+    )
     # Balls were laid into the person's head at its size against the template's.
     grown = head.eye_radius / template.eye_radius
     return _head(file.name, file.consent, head, face, model.gaze_map, albedo, grown)
@@ -140,7 +142,7 @@ def _head(
     lit = consent is None
     layout = MeshLayout(f"avatars/{name}", head.surface, lit)
     topology = layout.topology((MeshPiece("head", head.faces, head.uv, head.parts),))
-    moving = placement.moving
+    moving = moving_vertices(head)  # glasses stay
     shapes = np.zeros((len(FACE_SHAPES), len(vertices), 3), np.float32)
     shapes[:, moving] = head.shapes[:, moving] * np.float32(grown)
     smooth = SmoothNormals(head.faces, head.weld, moving)

@@ -20,6 +20,8 @@ Float32 = npt.NDArray[np.float32]
 
 MOVES_MM = 0.01
 """A vertex that no shape moves further than this belongs to the rigid rest."""
+GLASSES = "glasses"
+"""The region of vertices that a code shifts without being the template's."""
 NECK_BENDS = 0.01
 """Where the neck's share differs by more over one face, turning the head bends the surface."""
 
@@ -32,10 +34,13 @@ def moving_vertices(head: HeadMesh) -> npt.NDArray[np.intp]:
 
 
 class HeadPlacement:
-    """What of one avatar's head does not change from frame to frame, ready for `place`."""
+    """What of one avatar's head does not change from frame to frame, ready for `place`.
+
+    `moving`: the template's `moving_vertices`, then those of glasses."""
 
     def __init__(self, head: HeadMesh) -> None:
-        self.moving = moving_vertices(head)
+        worn = np.flatnonzero(head.regions == GLASSES)
+        self.moving = np.concatenate([moving_vertices(head), worn])
         self._head = head
         self._balls = tuple(head.eye_vertices(eye) for eye in (0, 1))
         template = np.arange(head.template_size)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from streams.topology import PARTS, Topology
 
-BLENDED_PARTS = (PARTS.index("lash"), PARTS.index("hair"))
+BLENDED_PARTS = (PARTS.index("lash"), PARTS.index("hair"), PARTS.index("glasses"))
 """Drawn over the rest, in this order."""
 
 

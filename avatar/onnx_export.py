@@ -67,7 +67,12 @@ def _personal(model: PersonalModel, avatar: str, precision: str) -> ModelProto:
     graph = _Graph(precision)
     placement = HeadPlacement(personal_head(HeadMesh.open("default"), model)).tables()
     count = model.geometry_size
-    moved = graph.product("geometry", model.moves.reshape(count, -1))
+    numbers = "geometry"
+    if model.glasses is not None:
+        worn = graph.slice("appearance", GAINS, GAINS + model.glasses_size)
+        numbers = graph.node("Concat", numbers, worn, axis=1)
+    moves = model.head_moves()
+    moved = graph.product(numbers, moves.reshape(len(moves), -1))
     face = graph.node("Add", graph.node("Reshape", moved, graph.whole([-1, 3])),
                       graph.weight(placement.rest[placement.moving]))  # fmt: skip
     angles = graph.node("MatMul", graph.gaze_angles(with_one=True), graph.weight(model.gaze_map))

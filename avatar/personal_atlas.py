@@ -46,6 +46,8 @@ _MOVES = {
     "lower-teeth": ((0.752, 0.127, 0.121, 0.059), (0.754, 0.256, 0.242, 0.118)),
     "tongue": ((0.877, 0.127, 0.059, 0.059), (0.754, 0.378, 0.118, 0.118)),
     "mouth": ((0.939, 0.127, 0.059, 0.059), (0.878, 0.378, 0.118, 0.118)),
+    # Behind the lids nobody looks, and where it lay are the glasses.
+    "socket": ((0.877, 0.189, 0.122, 0.060), (0.100, 0.690, 0.115, 0.056)),
 }
 """Region -> x, y, width, height before and after."""
 

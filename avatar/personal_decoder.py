@@ -50,14 +50,16 @@ class NumpyDecoder:
 
     def __init__(self, model: PersonalModel) -> None:
         head = personal_head(HeadMesh.open("default"), model)
-        self._model = model
+        self._model, self._moves = model, model.head_moves()
         self._placement = HeadPlacement(head)
         self._face_rest = head.vertices[self._placement.moving]
 
     def decode(self, code: HeadCode) -> DecodedHead:
         """See `DecoderEngine`."""
         model = self._model
-        face = self._face_rest + np.tensordot(code.geometry, model.moves, 1)
+        face = self._face_rest + np.tensordot(
+            model.head_numbers(code.geometry, code.appearance), self._moves, 1
+        )
         gaze = mapped_gaze(model.gaze_map, code.gaze)
         vertices, normals = self._placement.place(face, gaze, code.world_from_head)
         nodes = model.nodes(code.appearance, code.towards)

@@ -9,9 +9,11 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from avatar.head_mesh import HeadMesh
+from avatar.head_placement import GLASSES
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_atlas import LEFT_OUT, personal_uv
 from avatar.personal_model import PersonalModel
+from avatar.spectacles import Spectacles, spectacle_faces, spectacle_uv
 from avatar.unwrapping import TexelTable
 from streams.topology import PARTS
 
@@ -42,6 +44,8 @@ def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
     surface[..., 0], surface[..., 1], surface[..., 2] = 255, 255, 128
     surface[..., 3] = model.opacity
     head = template_as(template, model.rest, model.eyes, model.neck_pivot)
+    if model.glasses is not None:
+        head = _with_glasses(head, model.glasses)
     return replace(head, eye_radius=float(model.eye_radius[0]), albedo=model.mean, surface=surface)
 
 
@@ -63,6 +67,24 @@ def template_as(template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Fl
         eyes=eyes,
         neck_pivot=neck_pivot,
         hair_normals=np.zeros((0, 3), np.float32),
+    )
+
+
+def _with_glasses(head: HeadMesh, glasses: Spectacles) -> HeadMesh:
+    """The same with glasses after the template's vertices, as an avatar that ships has its hair."""
+    vertices, start, points = glasses.vertices(), len(head.vertices), int(head.weld.max()) + 1
+    count = len(vertices)
+    ahead = np.tile(np.array([[0.0, 0.0, 1.0]], np.float32), (count, 1))
+    return replace(
+        head,
+        vertices=np.concatenate([head.vertices, vertices]),
+        faces=np.concatenate([head.faces, spectacle_faces() + np.int32(start)]),
+        uv=np.concatenate([head.uv, spectacle_uv()]),
+        parts=np.concatenate([head.parts, np.full(count, PARTS.index("glasses"), np.uint8)]),
+        regions=np.concatenate([head.regions, np.full(count, GLASSES)]),
+        weld=np.concatenate([head.weld, np.arange(points, points + count, dtype=np.int32)]),
+        neck=np.concatenate([head.neck, np.ones(count, np.float32)]),
+        hair_normals=ahead,
     )
 
 

@@ -13,7 +13,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from avatar.head_mesh import ATLAS
 from avatar.landmark_code import landmark_code
+from avatar.spectacles import NUMBERS, Spectacles
 from streams.texture_basis import TextureBasis
 
 Float32 = npt.NDArray[np.float32]
@@ -25,6 +27,8 @@ CHART = 512
 """Texels on a side of the planes, which cover the whole atlas."""
 DRIVERS = 52 + 4 + 1
 """Blend shapes, gaze angles of both eyes, and a one."""
+GLASSES = ("depth", "temples", "unit", "average")
+"""Arrays of a pair of glasses."""
 POSE = 3 + 3
 """The head's rotation vector and place."""
 OWN_DRIVERS = POSE + 4
@@ -107,6 +111,9 @@ class PersonalModel:
     """
     distortion: Float32
     """(P + A,): squared error that one unit of each number makes, for the bitstream."""
+    glasses: Spectacles | None = None
+    """None: none are worn. Their picture is part of `mean` and `opacity`, which then has as many
+    texels as `mean`; the first appearance numbers after the gains move them."""
 
     def __post_init__(self) -> None:
         numbers, nodes = len(self.moves), len(self.active) * len(self.planes)
@@ -139,6 +146,17 @@ class PersonalModel:
                 )
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise ModelError(f"PersonalModel.{name}: expected finite numbers")
+        if self.node_moves[: self.glasses_size].any() or self.glasses_size > len(self.node_moves):
+            raise ModelError(
+                f"PersonalModel.node_moves: expected {NUMBERS} rows of zeros first, for glasses"
+            )
+        if self.glasses is not None and not (
+            self.opacity.shape == self.mean.shape[:2] == (ATLAS, ATLAS)
+        ):
+            raise ModelError(
+                f"PersonalModel: expected pictures of {ATLAS} x {ATLAS} texels with glasses, "
+                f"got {self.mean.shape} and {self.opacity.shape}"
+            )
         total = int(self.grid[0]) * int(self.grid[1])
         if len(self.active) and not 0 <= self.active.min() <= self.active.max() < total:
             raise ModelError(f"PersonalModel.active: expected indices below {total}")
@@ -152,6 +170,28 @@ class PersonalModel:
     def appearance_size(self) -> int:
         """A."""
         return GAINS + len(self.node_moves)
+
+    @property
+    def glasses_size(self) -> int:
+        """Q: so many appearance numbers after the gains move the glasses, and no texture."""
+        return 0 if self.glasses is None else NUMBERS
+
+    def head_moves(self) -> Float32:
+        """(P + Q, M + G, 3) metres: what one unit of each of `head_numbers` adds to the face's
+        moving vertices and to those of glasses."""
+        if self.glasses is None:
+            return self.moves
+        worn = self.glasses.vertex_moves()
+        size, face = self.moves.shape[:2]
+        out = np.zeros((size + len(worn), face + worn.shape[1], 3), np.float32)
+        out[:size, :face], out[size:, face:] = self.moves, worn
+        return out
+
+    def head_numbers(self, geometry: Float32, appearance: Float32) -> Float32:
+        """(P,) and (A,) -> (P + Q,): all numbers that move vertices."""
+        if self.glasses is None:
+            return geometry
+        return np.concatenate([geometry, appearance[GAINS : GAINS + NUMBERS]])
 
     def texture_basis(self) -> TextureBasis:
         """What a renderer needs of the texture, once."""
@@ -186,6 +226,8 @@ class PersonalModel:
         out: dict[str, npt.NDArray[Any]] = {}
         for item in fields(self):
             value = getattr(self, item.name)
+            if item.name == "glasses":
+                continue
             if item.name in half:
                 # float16 holds 65504 at most; rows are brought to 1 and their size kept beside.
                 flat = value.reshape(len(value), -1)
@@ -196,6 +238,9 @@ class PersonalModel:
                 out[f"{item.name}.size"] = size
             elif item.name not in ("mean", "opacity"):  # these two travel as pictures
                 out[item.name] = value
+        if self.glasses is not None:
+            for name in GLASSES:
+                out[f"glasses.{name}"] = getattr(self.glasses, name)
         return out
 
     @classmethod
@@ -208,7 +253,7 @@ class PersonalModel:
         """The inverse of `tensors`. Raises ModelError when an array is missing or does not fit."""
         found: dict[str, npt.NDArray[Any]] = {"mean": mean, "opacity": opacity}
         for item in fields(cls):
-            if item.name in found:
+            if item.name in (*found, "glasses"):
                 continue
             value = tensors.get(item.name)
             if value is None:
@@ -223,4 +268,20 @@ class PersonalModel:
             if item.name == "strangeness":
                 value = value[:1]  # older files have a second number, which nothing reads
             found[item.name] = value
-        return cls(**found)
+        return cls(**found, glasses=_glasses_from(tensors))
+
+
+def _glasses_from(tensors: Mapping[str, npt.NDArray[Any]]) -> Spectacles | None:
+    """None where no array of them is there: files from before format 3 have none."""
+    arrays = {name: tensors[f"glasses.{name}"] for name in GLASSES if f"glasses.{name}" in tensors}
+    if not arrays:
+        return None
+    if len(arrays) != len(GLASSES):
+        raise ModelError(
+            f"personal model: expected the arrays {', '.join(GLASSES)} of glasses, "
+            f"got {', '.join(arrays)}"
+        )
+    try:
+        return Spectacles(**arrays)
+    except ValueError as error:
+        raise ModelError(f"personal model: {error}") from error

@@ -73,7 +73,7 @@ class PhotometricRegistration:
         vertices = texels.table.at_vertices[at]
         moving = moving_vertices(head)
         flat = model.moves.transpose(1, 0, 2).reshape(len(moving), -1)
-        self._model = model
+        self._model, self._at = model, at
         self._rest = np.asarray(vertices @ model.rest, np.float32)
         # (3, t, P): x, y and z apart, so that products run over whole rows.
         moves = (vertices[:, moving] @ flat).reshape(len(at), -1, 3)
@@ -91,11 +91,17 @@ class PhotometricRegistration:
         self._mm2 = np.maximum(self._mm2, 1e-6 * max(float(self._mm2.max()), 1e-6))
 
     def registered(
-        self, frame: Frame, pose: Rigid, geometry: Float32, appearance: Float32, view: Float32
+        self,
+        frame: Frame,
+        pose: Rigid,
+        geometry: Float32,
+        appearance: Float32,
+        view: Float32,
+        shown: Float32 | None = None,
     ) -> Float32:
         """(P,) the geometry numbers at which the face that `appearance` (A,) tells of is seen in
         `frame` (not mirrored), near the tracked `geometry` (P,). `pose`: world_from_head; `view`
-        (3,) unit from head to camera, head frame."""
+        (3,) unit from head to camera, head frame; `shown` (n,) 0..1: which texels nothing hides."""
         if not len(self._rest):
             return geometry
         expected = self._expected(appearance, view)
@@ -104,6 +110,8 @@ class PhotometricRegistration:
         weight = self._facing(pose, frame.camera, points)
         inside = ((places >= 0) & (places <= np.array(frame.camera.size) - 1.0)).all(1)
         weight *= inside
+        if shown is not None:
+            weight *= shown[self._at]
         if (weight > 0.5).sum() < 0.25 * len(weight):
             return geometry
         crop, corner = _about(frame.rgb, places[inside])

@@ -9,10 +9,12 @@ import scipy.sparse as sparse
 from avatar.head_mesh import HeadMesh
 from avatar.node_grid import node_shares
 from avatar.personal_atlas import FACE_PARTS, personal_uv
-from avatar.personal_model import CHART, PersonalModel
+from avatar.personal_model import CHART, GAINS, PersonalModel
 from avatar.photometric_registration import ExpectedTexels, PhotometricRegistration
 from avatar.posed_face import PosedFace
 from avatar.sharpening import sharpened
+from avatar.spectacle_cover import SpectacleCover, front_opacity
+from avatar.spectacle_sight import SpectacleSight
 from avatar.unwrapping import TexelTable, texel_weight, unwrap
 from streams.frame import Frame
 from streams.mirror import mirror_frame
@@ -53,6 +55,11 @@ class PictureEncoder:
         texels = ExpectedTexels(self._table, self._mean, self._planes, within)
         self.registration = PhotometricRegistration(head, model, texels)
         self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
+        self._cover, self._sight = None, None
+        if model.glasses is not None:
+            opacity = front_opacity(model.opacity)
+            self._cover = SpectacleCover(model.glasses, opacity, self._table, rest)
+            self._sight = SpectacleSight(model.glasses, opacity)
         steady = self._table.regions == "head"
         self._skin = np.flatnonzero(steady)[::7]
 
@@ -62,7 +69,16 @@ class PictureEncoder:
         """The geometry (P,) of the face in `frame`: the tracked `geometry`, moved until the frame
         agrees with the `guess` (A,) of its appearance. `view` as in `appearance`."""
         frame = mirror_frame(frame) if frame.mirrored else frame
-        return self.registration.registered(frame, face.world_from_head, geometry, guess, view)
+        shown = None
+        if self._cover is not None:
+            vertices, _ = self._posed.of(geometry, face.gaze)
+            moved = guess[GAINS : GAINS + self._model.glasses_size]
+            where = frame.camera, face.world_from_head
+            every = np.ones(len(self._table.rows), np.float32)
+            shown = self._cover.uncovered(every, *where, vertices, moved)
+        return self.registration.registered(
+            frame, face.world_from_head, geometry, guess, view, shown
+        )
 
     def appearance(
         self, frame: Frame, face: FacePose, geometry: Float32, view: Float32, guess: Float32
@@ -81,7 +97,13 @@ class PictureEncoder:
             self._table, rgb, frame.camera, face.world_from_head, vertices, normals,
             face.landmarks,
         )  # fmt: skip
-        weight = texel_weight(np.rint(found.seen * 255).astype(np.uint8))
+        seen, worn = found.seen, slice(GAINS, GAINS + model.glasses_size)
+        moved = guess[worn]
+        if self._cover is not None and self._sight is not None:
+            where = frame.camera, face.world_from_head
+            moved, _ = self._sight.find(frame.rgb, *where, moved)
+            seen = self._cover.uncovered(seen, *where, vertices, moved)
+        weight = texel_weight(np.rint(seen * 255).astype(np.uint8))
         visible = float((weight > 0.5).mean())
         log_gain = self._log_gain(found.colours, weight, guess)
         even = found.colours.astype(np.float32) / np.exp(log_gain)
@@ -90,7 +112,9 @@ class PictureEncoder:
         products = (self._shares @ along).ravel()
         shown = (view - model.view_rest) @ model.view_codes
         rest = model.projection @ products - model.projection_rest - shown
-        return np.concatenate([log_gain / model.gain_sigma, rest]).astype(np.float32), visible
+        code = np.concatenate([log_gain / model.gain_sigma, rest]).astype(np.float32)
+        code[worn] = moved
+        return code, visible
 
     def _log_gain(self, colours: UInt8, weight: Float32, guess: Float32) -> Float32:
         """(3,) the exposure against the mean, from skin that is well seen."""

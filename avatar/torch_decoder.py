@@ -90,7 +90,8 @@ class TorchDecoder(nn.Module):
         self._keep_matrices(model)
         self._keep_placement(tables)
         self._sizes = (
-            model.geometry_size, len(model.node_moves) + 3, 2 * 9, 3 * 6, 1, 9, 3, GAINS
+            model.geometry_size + model.glasses_size, len(model.node_moves) + 3,
+            2 * 9, 3 * 6, 1, 9, 3, GAINS,
         )  # fmt: skip
 
     @property
@@ -121,7 +122,8 @@ class TorchDecoder(nn.Module):
         )
 
     def _keep_matrices(self, model: PersonalModel) -> None:
-        moves = model.moves.reshape(model.geometry_size, -1) * np.float32(MM)
+        moves = model.head_moves()
+        moves = moves.reshape(len(moves), -1) * np.float32(MM)
         nodes = np.concatenate([model.node_moves, model.node_view])
         # One node more, of zeros: for the places of the grid that no texel depends on.
         nodes = np.pad(nodes, ((0, 0), (0, self._planes)))
@@ -191,9 +193,10 @@ class TorchDecoder(nn.Module):
         x, y, z = turn / max(angle, 1e-9)
         # Rodrigues: v + sin K v + (1 - cos) K K v; both products at once, vectors as rows.
         across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+        numbers = model.head_numbers(code.geometry, code.appearance)
         appearance = np.concatenate([code.appearance[GAINS:], code.towards - model.view_rest])
         return np.concatenate(
-            [code.geometry * self._moves_size, appearance * self._nodes_size, *balls,
+            [numbers * self._moves_size, appearance * self._nodes_size, *balls,
              np.hstack([across.T, (across @ across).T]).ravel(), [angle],
              pose.rotation().T.ravel(), pose.xyz, model.gain(code.appearance)]
         ).astype(np.float32)  # fmt: skip

@@ -22,9 +22,9 @@ from streams.topology import PARTS, Topology
 
 _ALBEDO_LEVELS = 3
 """Mip levels made a frame: a face fills the texture enough that more would not be sampled."""
-_DRAW_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash")
-"""Cloth first, because it hides skin. Fibres last: they are blended over the rest. Within a part,
-faces keep the topology's order."""
+_DRAW_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash", "glasses")
+"""Cloth first, because it hides skin. Fibres and glasses last: they are blended over the rest.
+Within a part, faces keep the topology's order."""
 _OUTLINED = ("cloth", "skin", "teeth")
 """Parts whose edges are seen; eye balls and tongue end behind lids and lips."""
 

@@ -204,13 +204,14 @@ class GlRenderer(Releasing):
         GL.glEnable(GL.GL_DEPTH_TEST)
         on_card.bind()
         opaque = [part for part in on_card.ranges if part.material.kind != "fibre"]
+        fibres = [part for part in on_card.ranges if part.material.kind == "fibre"]
         self._draw_ranges(on_card, opaque, values, GL.GL_TRIANGLES, basis)
         if self.antialias == "outline":
             outlines = on_card.upload_outlines(mesh, matrix)
             self._draw_outlines(on_card, outlines, values, basis)
         # Fibres after the outlines: they are blended over whatever lies behind them.
         on_card.bind()
-        self._draw_ranges(on_card, on_card.ranges[len(opaque) :], values, GL.GL_TRIANGLES, basis)
+        self._draw_ranges(on_card, fibres, values, GL.GL_TRIANGLES, basis)
         GL.glDisable(GL.GL_BLEND)
 
     def _draw_outlines(

@@ -49,6 +49,7 @@ MATERIALS: dict[str, Material] = {
     "hair": Material("fibre", wrap=(0.30, 0.30, 0.30), reflectance=0.046, gain=1.0),
     "lash": Material("fibre", wrap=(0.30, 0.30, 0.30), reflectance=0.046, gain=0.15),
     "cloth": Material("cloth", wrap=(0.12, 0.12, 0.12), reflectance=0.04, gain=0.6, bump=1.0),
+    "glasses": Material("baked"),  # their pictures are all of captures
 }
 
 BAKED = Material("baked")

@@ -29,7 +29,7 @@ from streams.view import View
 
 Array = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.intp]
-_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash")
+_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash", "glasses")
 
 
 @dataclass(slots=True, eq=False)

@@ -7,8 +7,6 @@ middle, decoding starts at the key picture before it.
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mcap.records import ChunkIndex
 
 from sessions.chunk_reader import ChunkReader
-from sessions.chunk_spread import ChunkSpread, edge_chunks
 from sessions.message_schema import VIDEO
+from sessions.message_search import MessageSearch
 from sessions.picture_track import KEPT_DECODED, PictureTrack, is_lossless
 from sessions.record_messages import (
     audio_of,
@@ -50,10 +47,6 @@ from streams.shown_panels import ShownPanels
 
 _PICTURE_BYTES = 256 << 20
 """Of panels, unpacked, that are kept; one record may show no more."""
-_WAITING_BYTES = 512 << 20
-"""Of messages that wait for others of earlier times..."""
-_SMALL = 400
-"""...and of what holds each of them."""
 _RANKS = {seam: rank for rank, seam in enumerate(SEAMS)}
 
 
@@ -80,10 +73,11 @@ class SessionReader(Closing):
         self.path = path
         self._secret = secret
         self._file = ChunkReader(path, secret)
-        self._spreads: dict[frozenset[int], ChunkSpread] = {}
         try:
             self.channels = self._known_channels()
             self._by_number = {channel.number: channel for channel in self.channels}
+            ranks = {c.number: _RANKS[c.seam] for c in self.channels if c.seam in _RANKS}
+            self._search = MessageSearch(self._file, ranks)
             self.header = self._read_header()
             self.undecodable = 0
             """Pictures that could not be decoded because what they build on is missing."""
@@ -158,7 +152,7 @@ class SessionReader(Closing):
                 if start_ns is not None:
                     key_ns = self._key_before(channel.number, start_ns)
                     first_ns = min(start_ns if first_ns is None else first_ns, key_ns)
-        for raw in self._ordered({channel.number for channel in chosen}, first_ns, end_ns):
+        for raw in self._search.ordered({channel.number for channel in chosen}, first_ns, end_ns):
             channel = self._by_number[raw.channel]
             wanted = start_ns is None or raw.log_ns >= start_ns
             if channel.seam != "frames" and not wanted:
@@ -172,7 +166,7 @@ class SessionReader(Closing):
     def at(self, seam: str, t_ns: int, source: str | None = None) -> SessionRecord | None:
         """The newest record at that seam that is not after `t_ns`; None when there is none."""
         chosen = self._chosen((seam,), None if source is None else (source,))
-        found = self._newest({channel.number for channel in chosen}, t_ns)
+        found = self._search.newest({channel.number for channel in chosen}, t_ns)
         if found is None:
             return None
         channel = self._by_number[found.channel]
@@ -190,22 +184,16 @@ class SessionReader(Closing):
         """(N,) int64, the times of all records at a seam, or of about the first `limit`, rising:
         from the index, nothing is unpacked or decoded."""
         numbers = {c.number for c in self._chosen((seam,), None if source is None else (source,))}
-        found: list[int] = []
-        for chunk in self._spread(numbers).chunks:
-            for number in numbers & set(chunk.message_index_offsets):
-                found.extend(log_ns for log_ns, _ in self._file.index(chunk, number))
-            if limit is not None and len(found) >= limit:
-                break
-        return np.sort(np.array(found, np.int64), kind="stable")
+        return np.array(self._search.times(numbers, limit), np.int64)
 
     def messages(self, seams: Sequence[str] | None = None) -> Iterator[RawMessage]:
         """Every message at these seams as its bytes, in the order of `read`."""
-        yield from self._ordered({c.number for c in self._chosen(seams, None)}, None, None)
+        yield from self._search.ordered({c.number for c in self._chosen(seams, None)}, None, None)
 
     def lossless(self, source: str) -> bool:
         """Whether the first picture of this source, and so every one, is stored bit for bit."""
         numbers = {channel.number for channel in self._chosen(("frames",), (source,))}
-        for raw in self._ordered(numbers, None, None):
+        for raw in self._search.ordered(numbers, None, None):
             return is_lossless(self._checked(lambda raw=raw: parsed(VIDEO, raw.data).data, raw))
         return False
 
@@ -217,29 +205,15 @@ class SessionReader(Closing):
     def _span(self) -> tuple[int, int]:
         if self._own_span is None:
             own = {channel.number for channel in self.channels if channel.seam in SEAMS}
-            spread = self._spread(own)
-            edges = [
-                log_ns
-                for chunk in edge_chunks(spread.chunks)
-                for number in own & set(chunk.message_index_offsets)
-                for log_ns, _ in self._file.index(chunk, number)
-            ]
-            self._own_span = (
-                (min(edges), max(edges)) if edges else (self.header.t_ns, self.header.t_ns)
-            )
+            found = self._search.span(own)
+            self._own_span = (self.header.t_ns, self.header.t_ns) if found is None else found
         return self._own_span
 
-    def _spread(self, numbers: set[int]) -> ChunkSpread:
-        """The chunks that hold messages of these channels, made once for each set of channels."""
-        key = frozenset(numbers)
-        if key not in self._spreads:
-            self._spreads[key] = ChunkSpread(
-                [c for c in self._file.chunks if numbers & set(c.message_index_offsets)]
-            )
-        return self._spreads[key]
+    def _key_before(self, number: int, t_ns: int) -> int:
+        def is_key(raw: RawMessage) -> bool:
+            return self._checked(lambda: bool(parsed(VIDEO, raw.data).key), raw)
 
-    def _of(self, chunk: ChunkIndex, numbers: set[int]) -> Iterator[RawMessage]:
-        return self._file.messages(chunk, numbers)
+        return self._search.key_before(number, t_ns, is_key)
 
     def _known_channels(self) -> tuple[SessionChannel, ...]:
         known: list[SessionChannel] = []
@@ -271,7 +245,7 @@ class SessionReader(Closing):
 
     def _newest_state(self) -> Any:
         numbers = {channel.number for channel in self.channels if channel.seam == "session"}
-        raw = self._newest(numbers, 2**63 - 1)
+        raw = self._search.newest(numbers, 2**63 - 1)
         if raw is None:
             return None
         return self._checked(lambda: parsed(schema_name("session"), raw.data), raw)
@@ -289,77 +263,6 @@ class SessionReader(Closing):
             and (sources is None or channel.source in sources)
         ]
 
-    def _ordered(
-        self, numbers: set[int], start_ns: int | None, end_ns: int | None
-    ) -> Iterator[RawMessage]:
-        """Messages in the order of reading. A chunk is loaded when its first moment has come."""
-        rank = {n: SEAMS.index(self._by_number[n].seam) for n in numbers}
-        waiting: list[tuple[int, int, int, int, RawMessage]] = []
-        count = size = 0
-        spread = self._spread(numbers)
-        for k in range(spread.first(start_ns), len(spread.chunks)):
-            chunk = spread.chunks[k]
-            if start_ns is not None and chunk.message_end_time < start_ns:
-                continue
-            if end_ns is not None and chunk.message_start_time >= end_ns:
-                break
-            while waiting and waiting[0][0] < chunk.message_start_time:
-                raw = heapq.heappop(waiting)[4]
-                size -= len(raw.data)
-                yield raw
-            if size + len(waiting) * _SMALL > _WAITING_BYTES:
-                raise self._file.damaged(ValueError("its chunks all claim the same times"))
-            at = chunk.chunk_start_offset
-            for raw in self._of(chunk, numbers):
-                if (start_ns is None or raw.log_ns >= start_ns) and (
-                    end_ns is None or raw.log_ns < end_ns
-                ):
-                    entry = (raw.log_ns, rank[raw.channel], at, count, raw)
-                    heapq.heappush(waiting, entry)
-                    count += 1
-                    size += len(raw.data)
-        while waiting:
-            yield heapq.heappop(waiting)[4]
-
-    def _newest(self, numbers: set[int], t_ns: int) -> RawMessage | None:
-        """The last message, in the order of reading, of these channels at or before `t_ns`."""
-        spread = self._spread(numbers)
-        best: tuple[tuple[int, int, int, int], ChunkIndex, int, tuple[int, int]] | None = None
-        for k in range(bisect_right(spread.starts, t_ns) - 1, -1, -1):
-            if best is not None and spread.ends[k] < best[0][0]:
-                break  # Neither this chunk nor one before it holds anything newer.
-            chunk = spread.chunks[k]
-            for number in numbers & set(chunk.message_index_offsets):
-                index = self._file.index(chunk, number)
-                place = bisect_right(index, (t_ns, 2**64))
-                if place:
-                    moment = index[place - 1]
-                    rank = (
-                        SEAMS.index(seam) if (seam := self._by_number[number].seam) in SEAMS else -1
-                    )
-                    order = (moment[0], rank, chunk.chunk_start_offset, moment[1])
-                    if best is None or order > best[0]:
-                        best = (order, chunk, number, moment)
-        return None if best is None else self._file.message(*best[1:])
-
-    def _key_before(self, number: int, t_ns: int) -> int:
-        """Time of the newest key picture at or before `t_ns`; `t_ns` itself when there is none."""
-        spread = self._spread({number})
-        best_ns = -1
-        for k in range(bisect_right(spread.starts, t_ns) - 1, -1, -1):
-            if spread.ends[k] < best_ns:
-                break
-            chunk = spread.chunks[k]
-            index = self._file.index(chunk, number)
-            for moment in reversed(index[: bisect_right(index, (t_ns, 2**64))]):
-                if moment[0] <= best_ns:
-                    break
-                raw = self._file.message(chunk, number, moment)
-                if self._checked(lambda raw=raw: parsed(VIDEO, raw.data).key, raw):
-                    best_ns = moment[0]
-                    break
-        return t_ns if best_ns < 0 else best_ns
-
     def _frame_at(self, channel: SessionChannel, found: RawMessage) -> Frame | None:
         """One picture. The track remembers where it stands, so that a step onwards decodes one
         picture, and what it decoded since the last key pictures, so that a step back decodes none.
@@ -374,7 +277,7 @@ class SessionReader(Closing):
             track = self._tracks[channel.number] = self._track(channel, KEPT_DECODED)
         onwards = key_ns <= track.stands_ns < found.log_ns
         start_ns = track.stands_ns + 1 if onwards else key_ns
-        for raw in self._ordered({channel.number}, start_ns, found.log_ns + 1):
+        for raw in self._search.ordered({channel.number}, start_ns, found.log_ns + 1):
             self._record(raw, channel, track, False)
         frame = track.kept_frame(found.log_ns)
         if frame is None:
@@ -455,7 +358,7 @@ class SessionReader(Closing):
 
     def _stored_png(self, key: str, t_ns: int) -> bytes:
         numbers = {channel.number for channel in self.channels if channel.seam == "panels"}
-        for raw in self._ordered(numbers, t_ns, t_ns + 1):
+        for raw in self._search.ordered(numbers, t_ns, t_ns + 1):
             for panel in parsed(schema_name("panels"), raw.data).panels:
                 if panel.picture == key and panel.png:
                     return panel.png

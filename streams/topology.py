@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from streams.array_contract import require_array
 
-PARTS = ("skin", "eye", "teeth", "tongue", "hair", "lash", "cloth")
+PARTS = ("skin", "eye", "teeth", "tongue", "hair", "lash", "cloth", "glasses")
 """What a triangle is made of; `Topology.parts` holds indices into this tuple."""
 
 
@@ -20,7 +20,7 @@ class Topology:
     name: str
     faces: npt.NDArray[np.int32]
     """(F, 3) int32 vertex indices, counter-clockwise seen from outside. Vertices are not shared
-    between parts. Faces of hair and lash come last (they are blended over the rest)."""
+    between parts. Faces of hair, lash and glasses come last (they are blended over the rest)."""
     uv: npt.NDArray[np.float32]
     """(V, 2) float32; (0, 0) is the texture's top-left corner, (1, 1) its bottom-right corner."""
     parts: npt.NDArray[np.uint8]

@@ -164,12 +164,13 @@ def test_a_picture_whose_predecessor_is_missing_is_never_shown(
     """H.264 would draw something on what it has; what was not recorded so is left out."""
     with recorded(noise_frames(20), SessionOptions(wait_s=30.0)) as session:
         whole = [bits(r.record) for r in session.read(("frames",))]
-        held = session._ordered  # pyright: ignore[reportPrivateUsage]
+        search = session._search  # pyright: ignore[reportPrivateUsage]
+        held = search.ordered
 
         def holed(*arguments: Any) -> Iterator[Any]:
             return (raw for raw in held(*arguments) if raw.sequence != 10)
 
-        monkeypatch.setattr(session, "_ordered", holed)
+        monkeypatch.setattr(search, "ordered", holed)
         part = [bits(r.record) for r in session.read(("frames",))]
         assert part == whole[:10]
         assert session.undecodable == 9

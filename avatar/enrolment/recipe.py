@@ -18,6 +18,8 @@ from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
 from avatar.enrolment.silhouette import OutlineView, shaped_scalp
+from avatar.enrolment.spectacle_fit import find_spectacles
+from avatar.enrolment.spectacle_matte import WornSpectacles, front_picture
 from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texel_filling import TexelSurface
 from avatar.enrolment.texture_basis_fit import (
@@ -33,6 +35,7 @@ from avatar.personal_atlas import STATIC_PARTS, personal_uv
 from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.personal_model import CHART, PersonalModel
 from avatar.picture_encoder import PictureEncoder, face_table, reduced_mean, template_faces
+from avatar.spectacles import NUMBERS
 from avatar.unwrapping import TexelTable, unwrap
 from streams.camera import Camera
 from streams.frame import Frame
@@ -54,9 +57,16 @@ MM2_ERROR = 60.0
 """Squared code values that a square millimetre of misplaced surface costs in the picture (measured
 on three talking people: faces have about 5 code values of contrast a pixel, 1.6 pixels a mm)."""
 
+MM2_FRAME_ERROR = 25.0
+"""Likewise a millimetre by which the frame of glasses is misplaced, squared: it is a fiftieth of
+the face, and differs from it by some 40 code values."""
+
 
 class EnrolmentError(ValueError):
     """The video cannot become an avatar; says why and what to film instead."""
+
+
+WORN = ("auto", "yes", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,19 @@ class EnrolmentOptions:
     registered_frames: int = 300
     """So many frames, evenly far apart, make the first picture of the person, to which all are
     registered photometrically; 0: landmarks are taken as they are."""
+    glasses: str = "auto"
+    """Whether the person wears some: "yes", "no", or as it is seen in the video."""
+
+    def __post_init__(self) -> None:
+        if self.glasses not in WORN:
+            raise ValueError(
+                f"EnrolmentOptions.glasses: expected {', '.join(WORN)}, got {self.glasses!r}"
+            )
 
 
 Matte = Callable[[UInt8], Float32]
 """(H, W, 3) sRGB -> (H, W) float32, 0 background to 1 person."""
-OUTLINE_FRAMES, STATIC_FRAMES = 24, 48
+OUTLINE_FRAMES, STATIC_FRAMES, SPECTACLE_FRAMES = 24, 48, 120
 SURE = 8
 """Power of the matte by which a texel counts: half background is no colour of hair."""
 RIM_M = 0.006
@@ -127,6 +145,10 @@ class Textures:
     """Neck, collar and clothes."""
     middle: LearningPicture | None = None
     """A moment to watch the learning at."""
+    worn: WornSpectacles | None = None
+    """The person's glasses."""
+    moved: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """(N, Q) their numbers in each frame; Q is 0 without any."""
 
 
 def choose_rows(seen: Observations, options: EnrolmentOptions) -> npt.NDArray[np.intp]:
@@ -164,14 +186,19 @@ def enrol(
         outlined = stages.once("outline", with_outline)
         registration = outlined(video, head, registration, chosen, matte)
     progress("registering", 1.0)
+    worn = None
+    if options.glasses != "no":
+        worn = stages.once("glasses", worn_spectacles)(
+            video, head, registration, chosen, options.glasses == "yes"
+        )
     moments = Moments(chosen, registration.codes(chosen))
     if options.registered_frames:
         codes = stages.once("registration", registered_codes)(
-            video, head, registration, moments, options, progress, matte, show
+            video, head, registration, moments, options, progress, matte, show, worn
         )
         moments = replace(moments, codes=codes)
     textures = stages.once("textures", read_textures)(
-        video, head, registration, moments, progress, matte
+        video, head, registration, moments, progress, matte, worn
     )
     return learn(registration, moments, textures, options, progress, show, stages)
 
@@ -185,12 +212,13 @@ def registered_codes(
     progress: Progress,
     matte: Matte,
     show: Show | None,
+    worn: WornSpectacles | None,
 ) -> Float32:
     """(N, P) geometry numbers of the moments, all frames registered to one picture of the person,
     which is learned from a part of them first."""
     few = moments.spread(options.registered_frames)
     quick = replace(options, basis=replace(options.basis, rounds=FIRST_ROUNDS))
-    textures = read_textures(video, head, registration, few, progress, matte)
+    textures = read_textures(video, head, registration, few, progress, matte, worn)
     first = learn(registration, few, textures, quick, progress, show)
     del textures
     return registered(video, head, first, moments, progress).codes
@@ -242,8 +270,10 @@ def read_textures(
     moments: Moments,
     progress: Progress,
     matte: Matte,
+    worn: WornSpectacles | None = None,
 ) -> Textures:
-    """Unwrap the moments' frames. Raises EnrolmentError when the video ends before the last."""
+    """Unwrap the moments' frames; what glasses hide is not seen. Raises EnrolmentError when the
+    video ends before the last."""
     table, posed = face_table(head), registration.posed(head)
     chosen, codes = moments.seen, moments.codes
     count, n = len(chosen), len(table.rows)
@@ -254,6 +284,10 @@ def read_textures(
     mask = inside = np.zeros((0, 0), np.float32)
     rest = head.vertices[: head.template_size].astype(np.float64)
     beyond = beyond_face(rest, table.at_vertices @ rest) > FACE_M
+    cover = None if worn is None else worn.cover(table, _f32(registration.likeness.vertices))
+    sight = None if worn is None else worn.sight()
+    moved = np.full((count, 0 if worn is None else NUMBERS), np.nan, np.float32)
+    last = np.zeros(moved.shape[1], np.float32)
     done, middle = 0, None
     for row, frame in _frames_of(video, chosen):
         vertices, normals = posed.of(codes[row], chosen.gaze[row])
@@ -261,6 +295,13 @@ def read_textures(
             table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
             chosen.landmarks[row],
         )  # fmt: skip
+        if cover is not None and sight is not None:
+            where = frame.camera, chosen.world_from_head[row]
+            last, is_found = sight.find(frame.rgb, *where, last)
+            if is_found:
+                moved[row] = last
+            past = cover.uncovered(found.seen, *where, vertices, last)
+            found = replace(found, seen=past)
         if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
             mask = matte(frame.rgb)
             inside = well_inside(mask, frame.camera, chosen.world_from_head[row])
@@ -287,7 +328,7 @@ def read_textures(
         table.at_vertices @ registration.likeness.vertices, table.regions, hair_share(head, table),
         CELL_M, average.astype(np.float32),
     )  # fmt: skip
-    return Textures(table, colours, seen, surface, static, middle)
+    return Textures(table, colours, seen, surface, static, middle, worn, between(moved))
 
 
 def well_inside(mask: Float32, camera: Camera, world_from_head: Rigid) -> Float32:
@@ -296,6 +337,30 @@ def well_inside(mask: Float32, camera: Camera, world_from_head: Rigid) -> Float3
     radius = max(1, round(float(camera.focal[0]) * RIM_M / max(depth, 0.1)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.erode(mask, kernel), np.float32)
+
+
+def between(moved: Float32) -> Float32:
+    """(N, Q) with the rows that are not known (nan) between those that are; zeros if none is."""
+    out, rows = np.zeros_like(moved), np.arange(len(moved))
+    known = ~np.isnan(moved).any(1)
+    for k in range(moved.shape[1] if known.any() else 0):
+        out[:, k] = np.interp(rows, rows[known], moved[known, k])
+    return out
+
+
+def worn_spectacles(
+    video: Video, head: HeadMesh, registration: Registration, chosen: Observations, sure: bool
+) -> WornSpectacles | None:
+    """The glasses that the person wears; without being `sure`, None where none are seen."""
+    rows = np.linspace(0, len(chosen) - 1, min(SPECTACLE_FRAMES, len(chosen))).astype(np.intp)
+    some = np.unique(rows)
+
+    def frames() -> Iterator[tuple[int, Frame]]:
+        return ((int(some[k]), frame) for k, frame in _frames_of(video, chosen.at(some)))
+
+    skin = registration.likeness.vertices[head.regions[: head.template_size] == "head"]
+    found = find_spectacles(frames, chosen, skin, sure)
+    return None if found is None else WornSpectacles(found.spectacles, front_picture(found))
 
 
 def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
@@ -351,7 +416,9 @@ def learn(
     progress("learning to drive", 0.0)
     log_gain = np.log(gains)
     gain_sigma = np.maximum(log_gain.std(0), 0.01)
-    appearance = np.concatenate([log_gain / gain_sigma, space.codes(products, views)], axis=1)
+    moved = textures.moved
+    worn, texture = moved.shape[1], space.codes(products, views)
+    appearance = np.concatenate([log_gain / gain_sigma, moved, texture], axis=1)
     moved_mm2 = 1e6 * (registration.landmark_moves**2).sum(1) / len(registration.landmark_rest)
     inputs = own_inputs(chosen.poses(), geometry, chosen.gaze)
     own = OwnFit.fit(inputs, appearance, moved_mm2)
@@ -360,7 +427,14 @@ def learn(
     )
     planes, scale = quantised_planes(basis, textures.table)
     likeness = registration.likeness
-    errors = np.concatenate([MM2_ERROR * moved_mm2, (100.0 * gain_sigma) ** 2, space.error])
+    mean, opacity = mean_picture(basis, textures), np.full((CHART, CHART), 255, np.uint8)
+    if textures.worn is not None:
+        mean, opacity, planes = textures.worn.painted(mean, opacity, planes)
+    glasses = None if textures.worn is None else textures.worn.spectacles
+    frame_errors = np.zeros(0) if glasses is None else MM2_FRAME_ERROR * glasses.unit_mm() ** 2
+    errors = np.concatenate(
+        [MM2_ERROR * moved_mm2, (100.0 * gain_sigma) ** 2, frame_errors, space.error]
+    )
     progress("learning to drive", 1.0)
     return PersonalModel(
         rest=_f32(likeness.vertices),
@@ -372,20 +446,20 @@ def learn(
         landmark_moves=_f32(registration.landmark_moves),
         gaze_map=_f32(registration.gaze_map),
         mean=mean,
-        opacity=np.full((CHART, CHART), 255, np.uint8),
+        opacity=opacity,
         planes=planes,
         plane_scale=scale,
         grid=np.array([grid, grid], np.int32),
         active=basis.active.astype(np.int32),
         coarse=basis.coarse.astype(np.int32),
         node_rest=_f32(space.rest),
-        node_moves=_f32(space.moves),
+        node_moves=_f32(np.pad(space.moves, ((worn, 0), (0, 0)))),
         node_view=_f32(space.view),
         view_rest=_f32(space.view_rest),
         gain_sigma=_f32(gain_sigma),
-        projection=_f32(space.projection),
-        projection_rest=_f32(space.offset),
-        view_codes=_f32(space.view_codes),
+        projection=_f32(np.pad(space.projection, ((worn, 0), (0, 0)))),
+        projection_rest=_f32(np.pad(space.offset, (worn, 0))),
+        view_codes=_f32(np.pad(space.view_codes, ((0, 0), (worn, 0)))),
         own_rest=_f32(own.rest),
         own_map=_f32(own.linear),
         own_points=_f32(own.points),
@@ -396,6 +470,7 @@ def learn(
         any_map=_f32(anyone.folded()),
         strangeness=np.median(own_strangeness(chosen), keepdims=True).astype(np.float32),
         distortion=_f32(errors),
+        glasses=glasses,
     )
 
 

@@ -92,6 +92,18 @@ def atlas_surface(table: TexelTable) -> TexelSurface:
     return TexelSurface(places, table.regions, np.zeros(n, np.float32), 2.0, np.ones(n, np.float32))
 
 
+def filled_picture(picture: Float32, known: Float32) -> Float32:
+    """(H, W, C) where `known` (H, W) is 0, from around it; as it is where that is 1."""
+    sure = known > 0.5
+    if not sure.any() or sure.all():
+        return picture
+    places = np.moveaxis(np.indices(known.shape, np.float32), 0, -1)
+    filled = picture.copy()
+    filled[~sure] = spread_values(places[sure], picture[sure], places[~sure], 2.0)
+    share = np.clip(known, 0.0, 1.0)[:, :, None]
+    return (picture * share + filled * (1.0 - share)).astype(np.float32)
+
+
 def spread_values(
     seen: npt.NDArray[np.floating],
     values: Float32,
