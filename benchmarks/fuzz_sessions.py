@@ -7,8 +7,8 @@ A file is one of a few small sound ones (pictures, sound, every other record; se
 writer; without an index), changed at random: cut, bits flipped, bytes moved, lengths made huge, or,
 so that checksums do not stop all of it, the messages inside its chunks changed and everything
 around them made to fit. Each is opened, read from end to end and at some moments, and repaired; of
-every third what was repaired is read again, of every twelfth redacted. What may come of it is
-`SessionError`.
+every third what was repaired is repaired (there must be nothing to do) and read again, of every
+twelfth redacted. What may come of it is `SessionError`.
 
 The work is done in processes of their own with little address space, because the decoders under it
 are written in C: a process that dies counts as a failure of the file it had in hand.
@@ -234,6 +234,12 @@ def examined(path: Path, number: int) -> str:
         return f"{outcome}, sound"
     if number % 3:
         return f"{outcome}, repaired"
+    try:
+        twice = repair(clean, path.with_suffix(".twice"), SECRET).out is not None
+    except SessionError:
+        twice = True
+    if twice:
+        raise ValueError("a clean file needs repair")
     again = _read(clean, rng)
     if number % 12 == 0:
         out = path.with_suffix(".redacted")

@@ -91,7 +91,7 @@ class _Surveyor:
         self.survey = Survey()
         self._file = file
         self._chunk: Piece | None = None
-        self._last_number = 0
+        self._last_number = -1
         self._found: Index = {}
         self._footer: Piece | None = None
         self._statistics: Statistics | None = None
@@ -148,7 +148,6 @@ class _Surveyor:
         chunk: Chunk = piece.record
         if chunk.compression == COMPRESSION:
             survey.sealed = True
-            survey.first_found = survey.first_found or number_of(chunk.data) == 1
         try:
             if survey.sealed:
                 self._require_place(piece)
@@ -157,6 +156,8 @@ class _Surveyor:
         except ValueError as error:
             survey.damages.append(Damage(piece.at, piece.end, str(error), True))
             return
+        if survey.sealed and number_of(chunk.data) <= 1:
+            survey.first_found = True
         span = span_of(index) or (0, 0)
         if index != found or not piece.sound or span != _told(chunk):
             survey.index = "that of a chunk was missing or damaged"

@@ -97,12 +97,13 @@ class Tally:
 
 
 def header_chunk(
-    schemas: Schemas, channels: Channels, first_ns: int, seal: Seal | None
+    schemas: Schemas, channels: Channels, first_ns: int, seal: Seal | None, place: int
 ) -> tuple[Chunk, Index]:
     """A chunk with a header in place of one that was lost: the cameras are known from their
     channels; when and with whose consent it was recorded is not, and it says so.
 
-    Its schema and channel are added to `schemas` and `channels`.
+    Its schema and channel are added to `schemas` and `channels`. `place` is its number among
+    sealed chunks.
     """
     name = schema_name("header")
     right = {n for n, s in schemas.items() if (s.name, s.data) == (name, schema_bytes(name))}
@@ -128,8 +129,7 @@ def header_chunk(
     content = records.end()
     body, packing, crc = zstandard.compress(content), "zstd", zlib.crc32(content)
     if seal is not None:
-        # The number of the first chunk, which is the one that was lost.
-        body, packing, crc = seal.sealed(body, 1), COMPRESSION, 0
+        body, packing, crc = seal.sealed(body, place), COMPRESSION, 0
     chunk = Chunk(packing, body, header.t_ns, header.t_ns, crc, len(content))
     return chunk, index_of(content)
 

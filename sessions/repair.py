@@ -113,6 +113,11 @@ def repair(source: Path, out: Path, secret: bytes | None = None) -> RepairReport
                 if survey.kept or survey.channels
                 else f"{source}: is no MCAP file; nothing in it looks like a session"
             )
+        if survey.counts.keys() <= survey.undefined:
+            raise SessionError(
+                f"{source}: holds {survey.counts.total()} messages, and nothing says what they "
+                "are; there is nothing to save"
+            )
         if survey.sealed and not survey.seal_found:
             raise LockedSessionError(
                 f"{source}: is sealed, and the parameters of its seal are lost: nobody can open it"
@@ -171,8 +176,13 @@ def _write(
                 header = survey.tally.header_lost
                 for kept in survey.kept:
                     if header and kept.opcode in (Opcode.CHUNK, Opcode.MESSAGE):
-                        first_ns = survey.tally.first_ns or 0
-                        chunk, index = header_chunk(survey.schemas, survey.channels, first_ns, seal)
+                        chunk, index = header_chunk(
+                            survey.schemas,
+                            survey.channels,
+                            survey.tally.first_ns or 0,
+                            seal,
+                            0 if survey.first_found else 1,
+                        )
                         clean.copy_chunk(_bytes_of(chunk), chunk, index)
                         header = False
                     copy.put(clean, kept)
