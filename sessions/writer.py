@@ -1,7 +1,7 @@
 """Recording: records in, from any thread, an MCAP file out.
 
 `write` only puts records into a bounded queue. A thread of its own encodes pictures, packs
-messages and hands whole chunks to the operating system at least every half second: when the process
+messages and hands whole chunks to the operating system at least every 0.3 s: when the process
 dies, what is lost is younger than a second. What finds no room in the queue is not recorded, is
 counted by its seam in `lost`, and the file says so.
 """
@@ -71,7 +71,7 @@ class SessionOptions:
     pictures: PictureOptions = field(default_factory=PictureOptions)
     fps: float = 30.0
     """Frames a second that are expected, for the pictures' rate."""
-    flush_s: float = 0.5
+    flush_s: float = 0.3
     """A chunk is handed to the operating system at least so often."""
     queue_bytes: int = 256 << 20
     """What may wait to be written."""
