@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions
 from apps.recording import model_hashes, software
 from apps.replay_stages import Replay
+from apps.sound_line import SoundFormat
 from apps.undrawn import UndrawnAvatar, draw_nothing
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
+from streams.audio_block import AudioBlock
 
 NEVER_S = 1e9
 """A replay's chunks end by their size alone: when they end must not depend on a clock."""
@@ -100,6 +103,7 @@ def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:
     writer: VideoWriter | None = None
     seen = 0
     first_ns = replay.start_ns
+    heard = _Heard(replay, first_ns)
     with open_renderer("gl", RenderOptions(depth=False)) as renderer:
         try:
             with Pipeline(replay.stages(renderer.draw), options) as pipeline:
@@ -107,8 +111,12 @@ def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:
                     if drawn.image is None:
                         raise ValueError("write_replay: expected read-back pictures, got none")
                     if writer is None:
-                        writer = VideoWriter(out, drawn.image.view.size, replay.source.fps)
+                        writer = VideoWriter(
+                            out, drawn.image.view.size, replay.source.fps, sound=heard.format
+                        )
                     writer.write(drawn.image.rgba, drawn.frame.t_ns - first_ns)
+                    for block in heard.until(drawn.frame.t_ns):
+                        writer.write_sound(block)
                     seen += shows_somebody(drawn)
         except KeyboardInterrupt:
             if writer is not None:
@@ -130,6 +138,28 @@ def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:
             f"{out} holds the other {writer.frames}"
         )
     return f"wrote {out}: {writer.frames} pictures, a person in {seen} of them"
+
+
+class _Heard:
+    """The recorded sound of a replay, along with its pictures; that of the first source."""
+
+    def __init__(self, replay: Replay, first_ns: int) -> None:
+        sources = replay.session.sources("audio")[:1]
+        self._first_ns = first_ns
+        self._blocks = self._read(replay, sources) if sources else iter(())
+        self._next = next(self._blocks, None)
+        self.format = None if self._next is None else SoundFormat.of(self._next)
+
+    def until(self, t_ns: int) -> Iterator[AudioBlock]:
+        """What is heard up to then, its times counted from the first picture's."""
+        while self._next is not None and self._next.t_ns <= t_ns:
+            yield dataclasses.replace(self._next, t_ns=self._next.t_ns - self._first_ns)
+            self._next = next(self._blocks, None)
+
+    def _read(self, replay: Replay, sources: tuple[str, ...]) -> Iterator[AudioBlock]:
+        for found in replay.session.read(("audio",), self._first_ns, sources=sources):
+            if isinstance(found.record, AudioBlock):
+                yield found.record
 
 
 def shows_somebody(drawn: Drawn) -> bool:
