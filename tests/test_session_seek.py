@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sessions import chunk_reader
+from sessions import chunk_file, chunk_reader
 from sessions.picture_track import PictureOptions, is_lossless
 from sessions.reader import SessionReader
 from sessions.record_scan import moments_of
@@ -50,9 +50,13 @@ def session(request, tmp_path_factory) -> Path:
     rng = np.random.default_rng(seed)
     path = tmp_path_factory.mktemp("seek") / "session.mcap"
     options = SessionOptions(
-        PictureOptions(lossless=lossless, key_ns=300 * MS), flush_s=0.0, wait_s=10.0, stamped=False
+        PictureOptions(lossless=lossless, key_ns=300 * MS), flush_s=1e9, wait_s=10.0, stamped=False
     )
-    with SessionWriter(path, SessionHeader(9 * 10**12, 0), options) as writer:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        SessionWriter(path, SessionHeader(9 * 10**12, 0), options) as writer,
+    ):
+        patch.setattr(chunk_file, "CHUNK_BYTES", 2_500)  # a few records
         for k in range(90):
             t_ns = (k * 33 + int(rng.integers(0, 5))) * MS
             for n, camera in enumerate(CAMERAS):
@@ -60,9 +64,9 @@ def session(request, tmp_path_factory) -> Path:
                     rgb = np.full((32, 48, 3), (k * 2 + n * 40) % 256, np.uint8)
                     rgb[k % 32] = 255
                     writer.write(Frame(t_ns + n * MS, k, camera, rgb))
-            # Late by up to half a second: in a later chunk than its time says.
-            late = t_ns - int(rng.integers(0, 500)) * MS
-            writer.write(TrackedState(max(late, 0), "left"))
+            # Late or early by up to a second: in another chunk than its time says.
+            moved = t_ns + int(rng.integers(-1000, 1000)) * MS if k % 3 == 0 else t_ns
+            writer.write(TrackedState(max(moved, 0), "left"))
             for twin in range(int(rng.integers(0, 3))):
                 writer.write(Mark(t_ns, "m", f"{k}.{twin}"))
     return path
