@@ -124,7 +124,9 @@ def _fast_start(source: Path, target: Path) -> Path:
 
 def test_flipped_bytes_end_early_but_never_raise(make_video, tmp_path):
     data = bytearray(_fast_start(make_video(frames=60), tmp_path / "w.mp4").read_bytes())
-    start = data.index(b"mdat") + 200
+    # The first picture stays: x264's bytes are not the same in every process, and one that nothing
+    # can decode is another test's.
+    start = (data.index(b"mdat") + len(data)) // 2
     rng = np.random.default_rng(0)
     for at in rng.integers(start, len(data), 300):
         data[at] = rng.integers(256)
