@@ -198,6 +198,7 @@ def _lie(path: Path, rng: random.Random) -> None:
     told = rng.choice((0, 1000, big, 2**40, 2**63))
     body = zstandard.compress(bytes(min(big, 64 << 20)))
     name = rng.choice(("zstd", "lz4", "", "none", "visavis.sealed.1"))
+    path.with_suffix(".lie").unlink(missing_ok=True)  # of a process that ended here
     with ChunkFile(path.with_suffix(".lie"), "fuzz") as out:
         chunk = Chunk(name, body, 5, 0, 0, told)
         builder = RecordBuilder()

@@ -216,7 +216,7 @@ def test_times_are_int_nanoseconds(name: str, t_ns: object) -> None:
         (View.front, {"fov": np.array([-2.0, 0.1, 0.1, -0.1])}, "View.fov: expected left < right"),
         (topology, {"faces": np.array([[0, 1, 3]], np.int32)}, "Topology.faces: expected indices"),
         (topology, {"faces": np.array([[0, 1, -1]], np.int32)}, "Topology.faces: expected indices"),
-        (topology, {"parts": np.full(3, 9, np.uint8)}, "Topology.parts: expected < 7, got 9"),
+        (topology, {"parts": np.full(3, 9, np.uint8)}, "Topology.parts: expected < 8, got 9"),
         (panel, {"anchor": "foot"}, "Panel.anchor: expected one of"),
         (panel, {"size_m": (0.0, 1.0)}, "Panel.size_m: expected positive metres"),
         (panel, {"rgba": np.zeros((0, 2, 4), np.uint8)}, "Panel.rgba: expected at least one pixel"),
