@@ -329,7 +329,7 @@ def _int16(block: npt.NDArray[Any], sample_format: str, channels: int) -> npt.ND
 
 def _pyvrs() -> Any:
     try:
-        import pyvrs
+        import pyvrs  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("reading .vrs needs pyvrs: pip install 'visavis[vrs]'") from error
     return pyvrs
