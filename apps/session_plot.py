@@ -58,7 +58,7 @@ def plot_survey(survey: SessionSurvey, path: Path) -> None:
     top = 1 - 0.95 / figure.get_figheight()
     bottom = 0.55 / figure.get_figheight()
     figure.subplots_adjust(left=0.15, right=0.86, top=top, bottom=bottom, hspace=0.36)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    figure.savefig(path, format="png", bbox_inches="tight", metadata={"Software": None})
 
 
 def _title(figure: Any, survey: SessionSurvey) -> None:
