@@ -206,6 +206,8 @@ def begin(sessions: Path, out: Path, root: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command, "--at-once", "1", *FILM], cwd=root, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # What a shell starts in the background inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

@@ -246,6 +246,8 @@ def _start(arguments: list[str], root: Path, environment: dict[str, str]):
     return subprocess.Popen(
         [*MAIN, *arguments], cwd=root, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
