@@ -8,14 +8,14 @@ import os
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 
 from apps.usage import FailedError
+from streams.closing import Closing
 
 LOCK = "lock"
 
 
-class EnrolmentLock:
+class EnrolmentLock(Closing):
     """Held on a folder between `with` and its end. The system itself lets go of it when a process
     ends, however it ends, so one that was killed leaves nothing behind that has to be removed."""
 
@@ -43,12 +43,8 @@ class EnrolmentLock:
         self._handle = handle
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go; may be called twice."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

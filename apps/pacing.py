@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
-from capture.frame_source import FrameSource
-from streams.camera import Camera
-from streams.closing import Closing
+from capture.frame_source import FrameSource, SourceAround
 from streams.frame import Frame
 
 LATE_NS = 250_000_000
 """A player that fell this far behind (a suspended laptop) starts its clock anew."""
 
 
-class PacedSource(Closing):
+class PacedSource(SourceAround):
     """A FrameSource that hands on another one's pictures at their own times, restamped to now.
 
     With `reopen` it starts over at the end, for ever; `seq` and `t_ns` go on rising.
     """
 
-    live = True
-
     def __init__(
         self, source: FrameSource, reopen: Callable[[], FrameSource] | None = None
     ) -> None:
-        self._source, self._reopen = source, reopen
+        super().__init__(source)
+        self._reopen = reopen
         self._stop = threading.Event()
         self._start_ns: int | None = None
         self._seq = 0
         self._last_ns = -1
 
     @property
-    def camera(self) -> Camera:
-        return self._source.camera
-
-    @property
-    def fps(self) -> float:
-        return self._source.fps
-
-    @property
-    def damaged(self) -> int:
-        return self._source.damaged
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
+    def live(self) -> bool:
+        return True
 
     def __next__(self) -> Frame:
         frame = next(self._source, None)
@@ -73,4 +59,4 @@ class PacedSource(Closing):
     def close(self) -> None:
         """Stop waiting and close the source."""
         self._stop.set()
-        self._source.close()
+        super().close()

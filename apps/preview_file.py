@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
 from apps.preview_options import PreviewOptions
 from apps.preview_stages import open_source_of, open_stages
+from apps.progress_line import ProgressLine
 from apps.recording import recording_of
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
-
-PROGRESS_S = 1.0
 
 
 def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) -> str:
@@ -25,7 +23,12 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
     check_writable(out)
     writer: VideoWriter | None = None
     drawn_frames = seen_frames = 0
-    progress = _Progress(out)
+    progress = ProgressLine()
+    at_ns = 0
+
+    def told() -> str:
+        return f"{out}: {drawn_frames} pictures, {at_ns / 1e9:.1f} s"
+
     with open_source_of(preview) as source:
         first_ns = None
         try:
@@ -51,7 +54,7 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
                     writer.write(drawn.image.rgba, at_ns)
                     drawn_frames += 1
                     seen_frames += _shows_somebody(drawn)
-                    progress.tell(drawn_frames, at_ns)
+                    progress.tell(told)
         except KeyboardInterrupt:
             if writer is not None:
                 writer.close()
@@ -84,25 +87,3 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
 
 def _shows_somebody(drawn: Drawn) -> bool:
     return drawn.state.face is not None or bool(drawn.state.hands)
-
-
-class _Progress:
-    """One line on a terminal, rewritten every second; nothing elsewhere."""
-
-    def __init__(self, out: Path) -> None:
-        self._out, self._last = out, time.monotonic()
-        self._told = False
-
-    def tell(self, frames: int, at_ns: int) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self._last >= PROGRESS_S:
-            self._last, self._told = now, True
-            print(
-                f"\r{self._out}: {frames} pictures, {at_ns / 1e9:.1f} s ",
-                end="", file=sys.stderr, flush=True,
-            )  # fmt: skip
-
-    def end(self) -> None:
-        if self._told:
-            print(file=sys.stderr)
-            self._told = False

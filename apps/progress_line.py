@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 PROGRESS_S = 1.0
 
@@ -14,12 +15,12 @@ class ProgressLine:
     def __init__(self) -> None:
         self._last, self._told = time.monotonic(), False
 
-    def tell(self, text: str) -> None:
-        """Show this, if it is time to."""
+    def tell(self, text: Callable[[], str]) -> None:
+        """Show this, if it is time to; it is asked for only then."""
         now = time.monotonic()
         if sys.stderr.isatty() and now - self._last >= PROGRESS_S:
             self._last, self._told = now, True
-            print(f"\r{text} ", end="", file=sys.stderr, flush=True)
+            print(f"\r{text()} ", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Go on in a new line."""

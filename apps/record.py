@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from apps.progress_line import ProgressLine
 from apps.usage import FailedError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from apps.pipeline import Stages
     from apps.recording import Recording
     from capture.frame_source import FrameSource
-
-PROGRESS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +133,24 @@ class Record:
 
         limited = LimitedSource(source, self.seconds)
         seams = recording.options.seams
-        progress = _Progress(recording)
+        progress = ProgressLine()
+
+        def told() -> str:
+            return f"saved {recording.summary()}"
+
         with ExitStack() as opened:
             if "state" not in seams and "code" not in seams:
                 # Frames and sound alone: nothing has to be loaded.
                 take = recording.taps.frame
                 for frame in limited:
                     take(frame)
-                    progress.tell()
+                    progress.tell(told)
             else:
                 stages = self._stages(limited, "code" in seams, opened)
                 options = PipelineOptions(lossless=not source.live)
                 pipeline = opened.enter_context(Pipeline(stages, options, recording.taps))
                 for _ in pipeline:
-                    progress.tell()
+                    progress.tell(told)
         progress.end()
 
     def _stages(self, source: FrameSource, code: bool, opened: ExitStack) -> Stages:
@@ -163,21 +165,3 @@ class Record:
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
         tracker = opened.enter_context(Tracker.open())
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)
-
-
-class _Progress:
-    """One line on a terminal, rewritten every second; nothing elsewhere."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording, self._last = recording, time.monotonic()
-        self._told = False
-
-    def tell(self) -> None:
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - self._last >= PROGRESS_S:
-            self._last, self._told = now, True
-            print(f"\rsaved {self._recording.summary()} ", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._told:
-            print(file=sys.stderr)

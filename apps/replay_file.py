@@ -15,6 +15,7 @@ from apps.sound_line import SoundFormat
 from apps.undrawn import UndrawnAvatar, draw_nothing
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
+from sessions.reader import SessionReader
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.audio_block import AudioBlock
@@ -103,8 +104,11 @@ def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:
     writer: VideoWriter | None = None
     seen = 0
     first_ns = replay.start_ns
-    heard = _Heard(replay, first_ns)
-    with open_renderer("gl", RenderOptions(depth=False)) as renderer:
+    with (
+        replay.session.opened_again() as again,  # the pipeline's threads read the other one
+        open_renderer("gl", RenderOptions(depth=False)) as renderer,
+    ):
+        heard = _Heard(again, first_ns)
         try:
             with Pipeline(replay.stages(renderer.draw), options) as pipeline:
                 for drawn in pipeline:
@@ -143,10 +147,10 @@ def _write_film(replay: Replay, out: Path, options: PipelineOptions) -> str:
 class _Heard:
     """The recorded sound of a replay, along with its pictures; that of the first source."""
 
-    def __init__(self, replay: Replay, first_ns: int) -> None:
-        sources = replay.session.sources("audio")[:1]
+    def __init__(self, session: SessionReader, first_ns: int) -> None:
+        sources = session.sources("audio")[:1]
         self._first_ns = first_ns
-        self._blocks = self._read(replay, sources) if sources else iter(())
+        self._blocks = self._read(session, sources) if sources else iter(())
         self._next = next(self._blocks, None)
         self.format = None if self._next is None else SoundFormat.of(self._next)
 
@@ -156,8 +160,8 @@ class _Heard:
             yield dataclasses.replace(self._next, t_ns=self._next.t_ns - self._first_ns)
             self._next = next(self._blocks, None)
 
-    def _read(self, replay: Replay, sources: tuple[str, ...]) -> Iterator[AudioBlock]:
-        for found in replay.session.read(("audio",), self._first_ns, sources=sources):
+    def _read(self, session: SessionReader, sources: tuple[str, ...]) -> Iterator[AudioBlock]:
+        for found in session.read(("audio",), self._first_ns, sources=sources):
             if isinstance(found.record, AudioBlock):
                 yield found.record
 

@@ -155,11 +155,16 @@ class Import:
         options = SessionOptions(
             PictureOptions(lossless=self.lossless), fps=fps, wait_s=WAIT_S, stamped=False
         )
-        progress = ProgressLine()
+        progress, at_ns = ProgressLine(), start_ns
+
+        def told() -> str:
+            return f"{self.out}: {(at_ns - start_ns) / 1e9:.1f} s"
+
         with SessionWriter(self.out, header, options, secret) as writer:
             for record in records:
                 writer.write(record)
-                progress.tell(f"{self.out}: {(record.t_ns - start_ns) / 1e9:.1f} s")
+                at_ns = record.t_ns
+                progress.tell(told)
         progress.end()
         counts = writer.saved
         held = ", ".join(f"{counts[seam]} {seam}" for seam in SEAMS if seam in counts) or "nothing"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from apps.pipeline import Codes
-from capture.frame_source import FrameSource
+from capture.frame_source import FrameSource, SourceAround
 from streams.avatar_code import AvatarCode
-from streams.camera import Camera
-from streams.closing import Closing
 from streams.frame import Frame
 from streams.image import Image
 from streams.mesh_texture import MeshTexture
@@ -58,31 +56,13 @@ def source_view(frame: Frame) -> View:
     return View.from_camera(frame.camera, frame.t_ns)
 
 
-class LimitedSource(Closing):
+class LimitedSource(SourceAround):
     """A FrameSource that ends `seconds` after its first frame (a file's: after its zero)."""
 
     def __init__(self, source: FrameSource, seconds: float | None) -> None:
-        self._source, self._seconds = source, seconds
+        super().__init__(source)
+        self._seconds = seconds
         self._first_ns: int | None = None if source.live else 0
-
-    @property
-    def camera(self) -> Camera:
-        return self._source.camera
-
-    @property
-    def fps(self) -> float:
-        return self._source.fps
-
-    @property
-    def live(self) -> bool:
-        return self._source.live
-
-    @property
-    def damaged(self) -> int:
-        return self._source.damaged
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self
 
     def __next__(self) -> Frame:
         frame = next(self._source)
@@ -91,7 +71,3 @@ class LimitedSource(Closing):
         if self._seconds is not None and frame.t_ns - self._first_ns >= self._seconds * 1e9:
             raise StopIteration
         return frame
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from streams.camera import Camera
+from streams.closing import Closing
 from streams.frame import Frame
 
 SPECS = "webcam:NUMBER, video:PATH"
@@ -96,6 +97,39 @@ class FrameSource(Protocol):
         trace: TracebackType | None,
         /,
     ) -> None: ...
+
+
+class SourceAround(Closing):
+    """A FrameSource that hands on another one's; what differs is said by who inherits."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    @property
+    def camera(self) -> Camera:
+        return self._source.camera
+
+    @property
+    def fps(self) -> float:
+        return self._source.fps
+
+    @property
+    def live(self) -> bool:
+        return self._source.live
+
+    @property
+    def damaged(self) -> int:
+        return self._source.damaged
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._source)
+
+    def close(self) -> None:
+        """Close the other one."""
+        self._source.close()
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:

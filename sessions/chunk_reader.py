@@ -7,7 +7,6 @@ the last few, because reading backwards and forwards comes in steps smaller than
 from __future__ import annotations
 
 import os
-import threading
 import zlib
 from bisect import bisect_left
 from collections import OrderedDict
@@ -80,8 +79,6 @@ class ChunkReader(Closing):
         self._moments: OrderedDict[int, dict[int, Moments]] = OrderedDict()
         self._moments_count = 0
         self._seal: Seal | None = None
-        self._lock = threading.Lock()
-        """Around the file's place and what is kept of it."""
         self._file = opened(path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
@@ -120,11 +117,7 @@ class ChunkReader(Closing):
         return {}
 
     def records(self, chunk: ChunkIndex) -> bytes:
-        """A chunk's unpacked records, for any thread. Raises CutSessionError for a damaged one."""
-        with self._lock:
-            return self._read_records(chunk)
-
-    def _read_records(self, chunk: ChunkIndex) -> bytes:
+        """A chunk's unpacked records. Raises CutSessionError when it is damaged."""
         at = chunk.chunk_start_offset
         kept = self._kept.get(at)
         if kept is not None:
@@ -173,11 +166,7 @@ class ChunkReader(Closing):
 
     def index(self, chunk: ChunkIndex, channel: int) -> Moments:
         """(N, 2) int64, time and place of a channel's messages in a chunk, in the order of reading;
-        nothing is unpacked for it. From any thread."""
-        with self._lock:
-            return self._index(chunk, channel)
-
-    def _index(self, chunk: ChunkIndex, channel: int) -> Moments:
+        nothing is unpacked for it."""
         at = chunk.chunk_start_offset
         if at not in self._moments:
             try:

@@ -32,6 +32,7 @@ from avatar.enrolment.texture_reading import (
     Textures,
     Video,
     all_person,
+    contiguous_f32,
     frames_of,
     read_textures,
     worn_spectacles,
@@ -254,14 +255,14 @@ def learn(
     )
     progress("learning to drive", 1.0)
     return PersonalModel(
-        rest=_f32(likeness.vertices),
-        eyes=_f32(likeness.eyes),
+        rest=contiguous_f32(likeness.vertices),
+        eyes=contiguous_f32(likeness.eyes),
         eye_radius=np.array([likeness.eye_radius], np.float32),
-        neck_pivot=_f32(likeness.neck_pivot),
+        neck_pivot=contiguous_f32(likeness.neck_pivot),
         moves=registration.moves,
-        landmark_rest=_f32(registration.landmark_rest),
-        landmark_moves=_f32(registration.landmark_moves),
-        gaze_map=_f32(registration.gaze_map),
+        landmark_rest=contiguous_f32(registration.landmark_rest),
+        landmark_moves=contiguous_f32(registration.landmark_moves),
+        gaze_map=contiguous_f32(registration.gaze_map),
         mean=mean,
         opacity=opacity,
         planes=planes,
@@ -269,24 +270,24 @@ def learn(
         grid=np.array([grid, grid], np.int32),
         active=basis.active.astype(np.int32),
         coarse=basis.coarse.astype(np.int32),
-        node_rest=_f32(space.rest),
-        node_moves=_f32(np.pad(space.moves, ((worn, 0), (0, 0)))),
-        node_view=_f32(space.view),
-        view_rest=_f32(space.view_rest),
-        gain_sigma=_f32(gain_sigma),
-        projection=_f32(np.pad(space.projection, ((worn, 0), (0, 0)))),
-        projection_rest=_f32(np.pad(space.offset, (worn, 0))),
-        view_codes=_f32(np.pad(space.view_codes, ((0, 0), (worn, 0)))),
-        own_rest=_f32(own.rest),
-        own_map=_f32(own.linear),
-        own_points=_f32(own.points),
-        own_metric=_f32(own.metric),
-        own_point_map=_f32(own.point_map),
-        own_centre=_f32(own.centre),
-        own_scale=_f32(own.scale),
-        any_map=_f32(anyone.folded()),
+        node_rest=contiguous_f32(space.rest),
+        node_moves=contiguous_f32(np.pad(space.moves, ((worn, 0), (0, 0)))),
+        node_view=contiguous_f32(space.view),
+        view_rest=contiguous_f32(space.view_rest),
+        gain_sigma=contiguous_f32(gain_sigma),
+        projection=contiguous_f32(np.pad(space.projection, ((worn, 0), (0, 0)))),
+        projection_rest=contiguous_f32(np.pad(space.offset, (worn, 0))),
+        view_codes=contiguous_f32(np.pad(space.view_codes, ((0, 0), (worn, 0)))),
+        own_rest=contiguous_f32(own.rest),
+        own_map=contiguous_f32(own.linear),
+        own_points=contiguous_f32(own.points),
+        own_metric=contiguous_f32(own.metric),
+        own_point_map=contiguous_f32(own.point_map),
+        own_centre=contiguous_f32(own.centre),
+        own_scale=contiguous_f32(own.scale),
+        any_map=contiguous_f32(anyone.folded()),
         strangeness=np.median(own_strangeness(chosen), keepdims=True).astype(np.float32),
-        distortion=_f32(errors),
+        distortion=contiguous_f32(errors),
         glasses=glasses,
     )
 
@@ -358,7 +359,3 @@ def nearest_texel(table: TexelTable) -> npt.NDArray[np.intp]:
     empty[table.rows, table.columns] = False
     indices = np.asarray(distance_transform_edt(empty, return_distances=False, return_indices=True))
     return row_of[indices[0], indices[1]]
-
-
-def _f32(values: npt.NDArray[np.floating]) -> Float32:
-    return np.ascontiguousarray(values, np.float32)

@@ -115,7 +115,9 @@ def read_textures(
     mask = inside = np.zeros((0, 0), np.float32)
     rest = head.vertices[: head.template_size].astype(np.float64)
     beyond = beyond_face(rest, table.at_vertices @ rest) > FACE_M
-    cover = None if worn is None else worn.cover(table, _f32(registration.likeness.vertices))
+    cover = (
+        None if worn is None else worn.cover(table, contiguous_f32(registration.likeness.vertices))
+    )
     sight = None if worn is None else worn.sight()
     moved = np.full((count, 0 if worn is None else NUMBERS), np.nan, np.float32)
     last = np.zeros(moved.shape[1], np.float32)
@@ -200,7 +202,12 @@ def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
     regions = head.regions[: head.template_size]
     table = TexelTable.of(template_faces(head), personal_uv(head), regions, ATLAS, STATIC_PARTS)
     return StaticTexture(
-        template_as(head, _f32(likeness.vertices), _f32(likeness.eyes), _f32(likeness.neck_pivot)),
+        template_as(
+            head,
+            contiguous_f32(likeness.vertices),
+            contiguous_f32(likeness.eyes),
+            contiguous_f32(likeness.neck_pivot),
+        ),
         table,
     )
 
@@ -216,5 +223,6 @@ def frames_of(video: Video, chosen: Observations) -> Iterator[tuple[int, Frame]]
             row += 1
 
 
-def _f32(values: npt.NDArray[np.floating]) -> Float32:
+def contiguous_f32(values: npt.NDArray[np.floating]) -> Float32:
+    """The same numbers as float32, row after row."""
     return np.ascontiguousarray(values, np.float32)
