@@ -19,7 +19,7 @@ from apps.preview_options import PreviewOptions
 from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError
 from sessions.picture_track import PictureOptions
-from sessions.seams import SEAMS
+from sessions.seams import counts_text
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.audio_block import AudioBlock
@@ -133,9 +133,7 @@ class Recording(Closing):
 
     def summary(self) -> str:
         """What is in the file, as a user wants to read it."""
-        counts = self.writer.saved
-        parts = [f"{counts[seam]} {seam}" for seam in SEAMS if seam in counts]
-        held = ", ".join(parts) or "nothing"
+        held = counts_text(self.writer.saved)
         text = f"{self.options.out}: {held}, {self.writer.size / 1e6:.1f} MB"
         lost = self.writer.lost
         if lost:

@@ -130,7 +130,7 @@ class Import:
         """Write the session; return what is in it, in words."""
         from apps.recording import software
         from sessions.picture_track import PictureOptions
-        from sessions.seams import SEAMS
+        from sessions.seams import counts_text
         from sessions.session_header import SessionHeader
         from sessions.writer import SessionOptions, SessionWriter
 
@@ -166,8 +166,7 @@ class Import:
                 at_ns = record.t_ns
                 progress.tell(told)
         progress.end()
-        counts = writer.saved
-        held = ", ".join(f"{counts[seam]} {seam}" for seam in SEAMS if seam in counts) or "nothing"
+        held = counts_text(writer.saved)
         return f"{self.out}: {held} of {len(cameras)} camera{'s' * (len(cameras) != 1)}"
 
     def _report(self, said: str, damaged: int) -> int:

@@ -17,7 +17,14 @@ from sessions.message_schema import schema_bytes
 from sessions.record_messages import packed, parsed
 from sessions.record_scan import Index, index_of, messages_of
 from sessions.sealing import COMPRESSION, Seal
-from sessions.seams import SEAMS, channel_metadata, schema_name, session_channel, topic_of
+from sessions.seams import (
+    SEAMS,
+    channel_metadata,
+    counts_in_order,
+    schema_name,
+    session_channel,
+    topic_of,
+)
 from sessions.session_header import SessionHeader, header_message
 from streams.camera import Camera
 
@@ -93,7 +100,7 @@ class Tally:
         found: Counter[str] = Counter()
         for number, count in counts.items():
             found[self._seams.get(number, "")] += count
-        return {seam: found[seam] for seam in SEAMS if found[seam]}
+        return counts_in_order(found)
 
 
 def header_chunk(

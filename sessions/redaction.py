@@ -24,6 +24,7 @@ from sessions.seams import (
     SEAMS,
     SessionChannel,
     channel_metadata,
+    counts_in_order,
     schema_name,
     session_channel,
     topic_of,
@@ -91,8 +92,8 @@ def redact(
         return RedactionReport(
             source,
             out,
-            {seam: gone[seam] for seam in SEAMS if gone[seam]},
-            {seam: counts[seam] for seam in SEAMS if counts[seam]},
+            counts_in_order(gone),
+            counts_in_order(counts),
             foreign,
             file.sealed,
         )

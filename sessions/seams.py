@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,3 +136,13 @@ def session_state(t_ns: int, **counts: Any) -> Any:
     """The message that tells every second what there is: `written`, `lost`, `key_frames`, each
     entries by channel or seam."""
     return message_class(schema_name("session"))(t_ns=t_ns, **counts)
+
+
+def counts_in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """What there is at each seam, in the order of SEAMS; seams without anything are left out."""
+    return {seam: counts[seam] for seam in SEAMS if counts.get(seam)}
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """The same, as a user wants to read it."""
+    return ", ".join(f"{n} {seam}" for seam, n in counts_in_order(counts).items()) or "nothing"

@@ -33,7 +33,6 @@ from sessions.record_messages import (
     view_message,
 )
 from sessions.seams import (
-    SEAMS,
     Record,
     channel_metadata,
     schema_name,
@@ -298,10 +297,9 @@ class _Tape:
         self.counts[seam] += 1
 
     def put_state(self, lost: dict[str, int]) -> None:
-        written = {seam: self.counts[seam] for seam in SEAMS if self.counts[seam]}
         message = session_state(
             self._newest_ns,
-            written=entries(written),
+            written=entries(self.counts),
             lost=entries(lost),
             key_frames=entries(self._key_frames),
         )
