@@ -7,6 +7,7 @@ import contextlib
 import datetime
 import ipaddress
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,11 @@ class Visitor:
     def of(self, kind: type[T]) -> list[T]:
         """Events of that kind."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Frames that it left out, by reason, in this connection."""
+        return Counter() if self.client.meeting is None else self.client.meeting.refused
 
     @property
     def members(self) -> list[Member]:

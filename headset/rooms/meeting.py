@@ -67,7 +67,7 @@ AGAIN_NS = 500_000_000
 """After which an unanswered greeting or key is sent again."""
 QUESTION_NS, FIRST_QUESTIONS, FIRST_QUESTION_NS = 2_000_000_000, 8, 150_000_000
 """How often a member's clock is asked; the first times more often."""
-PRESENCE_NS = 3_000_000_000
+PRESENCE_NS = 1_000_000_000
 OLD_KEYS = 2
 """Of a sender's earlier keys so many are kept, for what was under way when it changed."""
 MOST_SESSIONS = 4096

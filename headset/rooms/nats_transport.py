@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 SUBJECT = "visavis.room."
-CONNECT_S = 5.0
+CONNECT_S = 3.0
 WAITING_MESSAGES, WAITING_BYTES = 2000, 4 * 1024 * 1024
 """What NATS' client holds for a relay that has no time; what comes beyond it is lost."""
 SENDING_BYTES = 1024 * 1024

@@ -5,7 +5,8 @@ lusab-babad-gutih-tugad-hibiv-jofom-nazig-pudor-bakil
 Nine words of consonant, vowel, consonant, vowel, consonant: sixteen bits each (Wilkerson 2009, "A
 Proposal for Proquints", arXiv:0901.4016). Eight are the secret, the ninth is a check, so that a
 misheard word is noticed before anybody waits in an empty room. The secret is long enough that
-nobody guesses it from the room id, which is all that a relay learns: no password protocol is needed.
+nobody guesses it from the room id, which is all that a relay learns: no password protocol is
+needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What members of a room say to one another, inside the encryption: one byte of type, then fields.
 
-Little endian. Reading is strict: every length is checked before anything is taken, and nothing may be
-left over. A type that this version does not know is an error of its own, which readers count and
-leave out.
+Little endian. Reading is strict: every length is checked before anything is taken, and nothing may
+be left over. A type that this version does not know is an error of its own, which readers count
+and leave out.
 """
 
 from __future__ import annotations
