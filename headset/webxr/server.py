@@ -219,10 +219,11 @@ class WebXrServer:
         loop = self._loop = asyncio.get_running_loop()
         end = self._end = asyncio.Event()
         logger = logging.Logger("visavis.stream.http")
-        logger.addHandler(_Faults(self._refusals, self._log))
+        logger.addHandler(_Faults(self._refusals))
         http = web.Server(
             self._answer, access_log=None, logger=logger, keepalive_timeout=30.0,
             lingering_time=1.0, max_line_size=4096, max_field_size=4096, max_headers=64,
+            request_factory=self._request,
         )  # fmt: skip
         connections = self._connections = Connections(
             self.options.connections, self._refusals, cast(Any, http), self.clock
@@ -271,9 +272,12 @@ class WebXrServer:
         secure = request.transport.get_extra_info("sslcontext") is not None
         answered = await self._routed(request, connection, secure)
         connection.silent = False
-        if not answered.prepared:
-            set_headers(answered, request.headers.get(hdrs.HOST, ""), secure)
         return answered
+
+    def _request(
+        self, message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+    ) -> web.BaseRequest:
+        return _Request(message, payload, protocol, writer, task, cast(Any, self._loop))
 
     async def _routed(
         self, request: web.BaseRequest, connection: Connection, secure: bool
@@ -313,10 +317,8 @@ class WebXrServer:
                     refuse(address, "asked without being paired", request.raw_path)
                 return _refusal(403, "pair this device first")
         elif path.startswith(BLOB):
-            return await answer_blob(
-                request, self.blobs.get(path.removeprefix(BLOB)), connection, self.options.links,
-                lambda answer: set_headers(answer, hosts[0], secure),
-            )  # fmt: skip
+            blob = self.blobs.get(path.removeprefix(BLOB))
+            return await answer_blob(request, blob, connection, self.options.links)
         else:
             file = self._files.for_paired(path)
             if file is None:
@@ -393,7 +395,6 @@ class WebXrServer:
         if not ws.can_prepare(request).ok:
             refuse(connection.address, "no WebSocket where one is served", device.name)
             return _refusal(400, "expected a WebSocket")
-        set_headers(ws, request.headers[hdrs.HOST], secure=True)
         await ws.prepare(request)
         link = SocketLink(ws, connection, device, limits, self._refusals, self.clock)
         self._links.add(link)
@@ -420,19 +421,27 @@ class WebXrServer:
         return ws
 
 
+class _Request(web.BaseRequest):
+    """Every answer, aiohttp's own to what is no HTTP included, goes out with our headers."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        secure = self.transport is not None and bool(self.transport.get_extra_info("sslcontext"))
+        set_headers(response, self.headers.get(hdrs.HOST, ""), secure)
+
+
 class _Faults(logging.Handler):
     """What aiohttp logs: requests that are no HTTP are refusals, the rest is a fault of ours."""
 
-    def __init__(self, refusals: Refusals, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._refusals, self._log = refusals, log
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__()
+        self._refusals = refusals
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             address = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
             self._refusals.tell(address, "malformed HTTP", type(error).__name__)
-        elif not isinstance(error, ConnectionError):
+        elif record.levelno >= logging.WARNING and not isinstance(error, ConnectionError):
             self._refusals.tell("here", "a fault of the server", f"{error!r}")
 
 
