@@ -47,7 +47,7 @@ from headset.webxr.socket_link import LinkLimits, SocketLink
 from streams.clock import now_ns
 
 PORT = 8443
-LINK, PAIR, BLOB = "/link", "/pair", "/blob/"
+LINK, PAIR, BLOB, ICON = "/link", "/pair", "/blob/", "/favicon.ico"
 START_S, STOP_S = 10.0, 10.0
 BODY_BYTES = 1024
 """Of what is posted to /pair."""
@@ -308,13 +308,14 @@ class WebXrServer:
         if request.method not in ("GET", "HEAD"):
             refuse(address, "a method that is not served", request.method)
             return _refusal(405, "only GET and HEAD")
+        if path == ICON:
+            return web.Response(status=204)  # Browsers ask, and complain about anything else.
         if path == LINK:
             return await self._link(request, connection, device)
         if device is None:
             file = self._files.for_anyone(path)
             if file is None:
-                if path != "/favicon.ico":
-                    refuse(address, "asked without being paired", request.raw_path)
+                refuse(address, "asked without being paired", request.raw_path)
                 return _refusal(403, "pair this device first")
         elif path.startswith(BLOB):
             blob = self.blobs.get(path.removeprefix(BLOB))
