@@ -31,6 +31,11 @@ class PacedSource(SourceAround):
         self._last_ns = -1
 
     @property
+    def start_ns(self) -> int | None:
+        """When its time 0 was, monotonic nanoseconds; None before the first picture."""
+        return self._start_ns
+
+    @property
     def live(self) -> bool:
         return True
 

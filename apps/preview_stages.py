@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from apps.pipeline import Draw, Stages
+from apps.pipeline import Codes, Draw, Stages
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
@@ -32,10 +32,13 @@ def open_source_of(preview: PreviewOptions) -> FrameSource:
 
 @contextlib.contextmanager
 def open_stages(
-    preview: PreviewOptions, source: FrameSource, draw: Draw | None = None
+    preview: PreviewOptions,
+    source: FrameSource,
+    draw: Draw | None = None,
+    avatar: Codes | None = None,
 ) -> Iterator[Stages]:
     """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
-    and belongs to this thread."""
+    and belongs to this thread; `avatar`, which its owner closes, or the one that is asked for."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
@@ -46,7 +49,8 @@ def open_stages(
     size = picture_size(preview, source)
     panels_of = shown_panels(board_of(preview, fitted_view(source.camera, size, 0)))
     with contextlib.ExitStack() as opened:
-        avatar = opened.enter_context(open_avatar(preview.avatar))
+        if avatar is None:
+            avatar = opened.enter_context(open_avatar(preview.avatar))
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw

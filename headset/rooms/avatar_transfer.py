@@ -209,7 +209,7 @@ class AvatarTransfer:
     def want(self, sha256: bytes, size: int, member: int) -> None:
         """That member is to be seen by this file, and by no other. Finished at once, the first
         time, when it is here."""
-        if sha256 in self._here or (sha256, member) in self._failed:
+        if (sha256, member) in self._failed:
             return
         for other in [other for other in self._wanted if other != sha256]:
             self._without(other, member)
@@ -217,8 +217,9 @@ class AvatarTransfer:
         if wanted is None:
             path = self.cache.find(sha256)
             if path is not None:
-                self._here.add(sha256)
-                self._finished(sha256, path, "")
+                if sha256 not in self._here:
+                    self._here.add(sha256)
+                    self._finished(sha256, path, "")
                 return
             wanted = self._wanted[sha256] = _Wanted(size)
         if member not in wanted.sources and size == wanted.size:

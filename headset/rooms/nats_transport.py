@@ -51,13 +51,20 @@ class NatsTransport:
                 "--nats: needs the nats extra (.venv/bin/pip install 'visavis[nats]')"
             ) from error
 
+        said = ""
+
         async def failed(error: Exception) -> None:
-            log(f"broker: {type(error).__name__} {error}".rstrip())
+            nonlocal said
+            before, said = said, f"broker: {type(error).__name__} {error}".rstrip()
+            if said != before:
+                log(said)
 
         async def away() -> None:
             log("broker: connection lost, trying again")
 
         async def back() -> None:
+            nonlocal said
+            said = ""
             log("broker: connected again")
 
         try:

@@ -104,6 +104,7 @@ class SoundPlayout:
         self._line_ns = 0
         """Time of the first sample of `_line`, our clock."""
         self._quiet = True
+        self._counted = (0, 0)
         self._lock = threading.Lock()
         self.played = self.mended = self.concealed = self.late = self.cuts = 0
         """Packets: played in time, taken from the one after, missing, too late; and how often the
@@ -130,6 +131,13 @@ class SoundPlayout:
         lost = self.concealed + self.late
         total = self.played + self.mended + lost
         return lost / total if total else 0.0
+
+    def recent_loss(self) -> float:
+        """0..1 of what was lost on its way since the last call, mended or not."""
+        lost, heard = self.concealed + self.late + self.mended, self.played
+        before, self._counted = self._counted, (lost, heard)
+        lost, heard = lost - before[0], heard - before[1]
+        return lost / (lost + heard) if lost + heard else 0.0
 
     def take(self, count: int, heard_ns: int) -> Int16:
         """(count,) int16 at RATE: what leaves the loudspeaker from `heard_ns` (our clock) on."""

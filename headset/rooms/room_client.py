@@ -142,8 +142,9 @@ class RoomClient:
     def present(self, presence: Presence) -> None:
         """What others are to know of us."""
 
+        self._presence = presence
+
         def change() -> None:
-            self._presence = presence
             if self.meeting is not None:
                 self.meeting.present(presence)
 
