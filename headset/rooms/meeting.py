@@ -73,8 +73,8 @@ OLD_KEYS = 2
 MOST_SESSIONS = 4096
 """Session keys that one connection pairs with. Beyond, greetings are refused: only somebody with
 the room's code can bring it there."""
-OUTGOING = {CONTROL: 256, GREETING: 64, SOUND: 10, BULK: 64}
-"""Frames that wait; beyond, the oldest of its kind goes. Of codes only the newest waits."""
+OUTGOING = {GREETING: 64, CONTROL: 256, SOUND: 8, CODE: 3, BULK: 64}
+"""Frames that wait, in the order in which they go; beyond, the oldest of its kind is dropped."""
 PRIVATE = (KeyGiven, KeyTaken, Question, Answer, ChunkWish, Chunk, KeyPacketWish)
 """Messages for one member, under the keys between the two."""
 
@@ -145,7 +145,6 @@ class Meeting:
         self._out: dict[int, deque[Frame]] = {
             kind: deque(maxlen=length) for kind, length in OUTGOING.items()
         }
-        self._code: Frame | None = None
         self.welcomed = False
         self.refused: Counter[str] = Counter()
         """Frames that were left out, by reason: "forged", "replayed", "malformed", "early"."""
@@ -208,14 +207,11 @@ class Meeting:
             self.say(self._presence)
 
     def take(self) -> Frame | None:
-        """The next frame to send: greetings and control, sound, the newest code, then bulk."""
-        for kind in (GREETING, CONTROL, SOUND):
-            if self._out[kind]:
-                return self._out[kind].popleft()
-        code, self._code = self._code, None
-        if code is not None:
-            return code
-        return self._out[BULK].popleft() if self._out[BULK] else None
+        """The next frame to send: greetings, control, sound, codes, then bulk."""
+        for lane in self._out.values():
+            if lane:
+                return lane.popleft()
+        return None
 
     def _received(self, frame: Frame, now_ns: int) -> list[Event]:
         if frame.kind == WELCOME:
@@ -321,10 +317,7 @@ class Meeting:
         return events
 
     def _put(self, frame: Frame) -> None:
-        if frame.kind == CODE:
-            self._code = frame
-        else:
-            self._out[frame.kind].append(frame)
+        self._out[frame.kind].append(frame)
 
     def _refuse(self, why: str, error: Exception) -> None:
         self.refused[why] += 1

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 CODE, SOUND, BULK, CONTROL, GREETING = 1, 2, 3, 4, 5
-"""What members send: the newest code of a sender is enough; sound is in order and soon too old;
-bulk is asked for again when it is lost; control goes first."""
+"""What members send: of codes the newest few of a sender are enough; sound is in order and soon too
+old; bulk is asked for again when it is lost; control goes first."""
 WELCOME, JOINED, LEFT = 16, 17, 18
 """What a relay says: welcome holds the own number and those of who is there."""
 

@@ -14,6 +14,9 @@ class OutboxOptions:
     """How many frames wait at most; beyond, the oldest goes."""
 
     control: int = 256
+    codes: int = 3
+    """From each sender: 100 ms. Packets predict from the one before, so none is left out without
+    need; the newest always goes out."""
     sound: int = 8
     """From each sender: 160 ms. Older sound would only be late."""
     bulk: int = 32
@@ -21,13 +24,13 @@ class OutboxOptions:
 
 
 class RelayOutbox:
-    """Of one client. The newest code of each sender wins; control goes first, bulk last."""
+    """Of one client. The newest codes of each sender win; control goes first, bulk last."""
 
     def __init__(self, options: OutboxOptions | None = None) -> None:
         self._options = options or OutboxOptions()
         self._control: deque[bytes] = deque(maxlen=self._options.control)
         self._sounds: dict[int, deque[bytes]] = {}
-        self._codes: dict[int, bytes] = {}
+        self._codes: dict[int, deque[bytes]] = {}
         self._bulk: deque[bytes] = deque(maxlen=self._options.bulk)
         self._waiting = asyncio.Event()
         self._closed = False
@@ -41,19 +44,15 @@ class RelayOutbox:
     def put_packed(self, kind: int, member: int, packed: bytes) -> None:
         """The same for a frame that is packed once for many clients."""
         if kind == CODE:
-            self.dropped += member in self._codes
-            self._codes[member] = packed
+            lane = _lane(self._codes, member, self._options.codes)
+        elif kind == SOUND:
+            lane = _lane(self._sounds, member, self._options.sound)
+        elif kind == BULK:
+            lane = self._bulk
         else:
-            if kind == SOUND:
-                lane = self._sounds.get(member)
-                if lane is None:
-                    lane = self._sounds[member] = deque(maxlen=self._options.sound)
-            elif kind == BULK:
-                lane = self._bulk
-            else:
-                lane = self._control
-            self.dropped += len(lane) == lane.maxlen
-            lane.append(packed)
+            lane = self._control
+        self.dropped += len(lane) == lane.maxlen
+        lane.append(packed)
         self._waiting.set()
 
     def forget(self, member: int) -> None:
@@ -74,17 +73,21 @@ class RelayOutbox:
     def take(self) -> bytes:
         """One message of what waits, at most LARGEST_MESSAGE bytes; b"" when nothing does."""
         parts, size = [], 0
-        for lane in (self._control, *self._sounds.values()):
+        live = (*self._sounds.values(), *self._codes.values())
+        for lane in (self._control, *live):
             while lane and size < LARGEST_MESSAGE // 2:
                 parts.append(lane.popleft())
-                size += len(parts[-1])
-        for member in list(self._codes):
-            if size < LARGEST_MESSAGE // 2:
-                parts.append(self._codes.pop(member))
                 size += len(parts[-1])
         # Little bulk at a time, so that what comes meanwhile need not wait long.
         if self._bulk and size < LARGEST_MESSAGE // 2:
             parts.append(self._bulk.popleft())
-        if not (self._control or self._codes or self._bulk or any(self._sounds.values())):
+        if not (self._control or self._bulk or any(live)):
             self._waiting.clear()
         return b"".join(parts)
+
+
+def _lane(lanes: dict[int, deque[bytes]], member: int, length: int) -> deque[bytes]:
+    lane = lanes.get(member)
+    if lane is None:
+        lane = lanes[member] = deque(maxlen=length)
+    return lane
