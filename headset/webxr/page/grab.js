@@ -199,7 +199,8 @@ export class SeatedPerson {
   }
 
   reach(point) {
-    return this.#ball().reach(point);
+    // Something small that is as near is meant, not the person behind it.
+    return this.#ball().reach(point) + 0.03;
   }
 
   hit(origin, direction) {
