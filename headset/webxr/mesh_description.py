@@ -29,7 +29,7 @@ QUANTUM_M = 1e-4
 """Step of coordinates, metres: what is decoded is within half of it."""
 MOST_VERTICES = 65_535
 MOST_FACES = 262_144
-LEAST_PIECE = 500
+LEAST_PIECE = 400
 """Vertices that a connected part must have to be a piece of its own; smaller ones belong to the
 piece that they are nearest to."""
 MOST_PIECES = 16
@@ -76,7 +76,7 @@ class MeshDescription:
 
     @property
     def pieces(self) -> int:
-        return int(self.piece_of.max(initial=-1)) + 1
+        return int(self.piece_of.max()) + 1 if len(self.piece_of) else 0
 
     @staticmethod
     def of(mesh: MeshTexture | MeshNodes) -> MeshDescription:
@@ -97,7 +97,7 @@ class MeshDescription:
         faces = weld[topology.faces]
         piece_of = _pieces(faces, weld, at)
         rest = at.copy()
-        for piece in range(int(piece_of.max(initial=-1)) + 1):
+        for piece in np.unique(piece_of):
             mine = piece_of == piece
             rest[mine] -= (at[mine].min(0) + at[mine].max(0)) / 2.0
         rest = _on_grid(rest)
