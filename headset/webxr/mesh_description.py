@@ -198,7 +198,7 @@ def _prediction(faces: Int32, weld: Int32, rest: Float32) -> tuple[Int32, Int32]
     if not count:
         return np.zeros(0, np.int32), np.zeros((3, 0), np.int32)
     links = _links(faces, count)
-    parts, part_of = csgraph.connected_components(links, directed=False)
+    part_of = csgraph.connected_components(links, directed=False)[1]
     rank, placed = np.full(count, -1, np.int64), 0
     _, starts = np.unique(part_of, return_index=True)
     for start in starts[weld[starts] == starts]:  # copies at a cut are parts of their own here
@@ -266,8 +266,7 @@ def _face_normals(faces: Int32, weld: Int32, at: Float64) -> Float64:
 
 
 def _frames(at: Float64, normals: Float64, own: Int32, towards: Int32) -> Float64:
-    """(N, 3, 3) columns: along the edge to the neighbour as far as it is tangent, across, normal.
-    """
+    """(N, 3, 3) columns: the tangent towards the neighbour, across it, the normal."""
     z = normals[own]
     x = at[towards] - at[own]
     x = _unit(x - np.einsum("ni,ni->n", x, z)[:, None] * z)

@@ -132,7 +132,9 @@ class Message:
         """The same; raises MessageError when there is none."""
         found = self.find(kind)
         if found is None:
-            raise MessageError(f"{self.kind.name} message: expected a section {kind.name}, got none")
+            raise MessageError(
+                f"{self.kind.name} message: expected a section {kind.name}, got none"
+            )
         return found
 
 
