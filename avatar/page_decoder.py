@@ -78,6 +78,7 @@ def page_decoder(avatar: Avatar | PersonalAvatar) -> bytes:
     }
     options = hands.options
     about = {
+        "format": "visavis-page-decoder",
         "version": VERSION,
         "packet_format": FORMAT,
         "id": avatar.id,
@@ -101,8 +102,9 @@ def page_decoder(avatar: Avatar | PersonalAvatar) -> bytes:
         },
     }
     whole = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    metadata = {"format": "visavis-page-decoder", "about": json.dumps(about, sort_keys=True)}
-    return gzip.compress(save(whole, metadata), compresslevel=6, mtime=0)
+    # One entry: safetensors writes several in any order, and equal avatars are equal bytes here.
+    raw = save(whole, {"about": json.dumps(about, sort_keys=True)})
+    return gzip.compress(raw, compresslevel=6, mtime=0)
 
 
 def _numbers(numbers: CodeNumbers) -> Tensors:

@@ -29,7 +29,7 @@ export class AvatarDecoder {
   // Of the file's bytes (Uint8Array). Throws DecoderFileError.
   static async open(bytes) {
     const file = await TensorFile.open(bytes);
-    if (file.metadata.format !== "visavis-page-decoder" || file.about.version !== VERSION) {
+    if (file.about.format !== "visavis-page-decoder" || file.about.version !== VERSION) {
       throw new DecoderFileError(
         `decoder file: expected version ${VERSION}, got ${file.about.version}; reload the page`,
       );

@@ -3,6 +3,7 @@
 
 import { gazeAngles, gazeOf } from "./gaze.js";
 import { rotationVector } from "./rigid.js";
+import { DecoderFileError } from "./tensor_file.js";
 import { addRows, sizedRows } from "./weighted_rows.js";
 
 const GAINS = 3; // the first appearance numbers are logarithms of the exposure's gains
@@ -26,7 +27,7 @@ export class PersonalHead {
     });
     const worn = this.glasses ? this.glasses.length / this.glassesNumbers : 0;
     if (this.moved + worn !== this.face.length) {
-      throw new Error("decoder file: own.moves: expected those of head.moving");
+      throw new DecoderFileError("decoder file: own.moves: expected those of head.moving");
     }
     this.gazeMap = read("gaze_map", 5, 4);
     [this.rows, this.columns] = grid;

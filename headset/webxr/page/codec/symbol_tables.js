@@ -1,6 +1,8 @@
 // The probabilities that packets are coded by, as the decoder file brings them: cumulated by
 // avatar/slow_range_coder.py's `cumulative`, so that there is one copy of the formulas.
 
+import { DecoderFileError } from "./tensor_file.js";
+
 const EVEN = [2, 4, 8, 16, 32, 64, 128, 256];
 
 export class SymbolTables {
@@ -38,6 +40,6 @@ export class SymbolTables {
 function requireRising(bounds) {
   const rises = bounds.every((bound, k) => k === 0 || bound > bounds[k - 1]);
   if (!rises || bounds[0] !== 0 || bounds[bounds.length - 1] !== 2 ** 24) {
-    throw new Error("decoder file: expected tables that rise from 0 to 2^24");
+    throw new DecoderFileError("decoder file: expected tables that rise from 0 to 2^24");
   }
 }

@@ -21,8 +21,7 @@ export class TensorFile {
     }
     try {
       this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + size)));
-      this.metadata = this.header.__metadata__;
-      this.about = JSON.parse(this.metadata.about);
+      this.about = JSON.parse(this.header.__metadata__.about);
     } catch (error) {
       throw new DecoderFileError(`decoder file: expected a header in JSON, got ${error.message}`);
     }
