@@ -44,6 +44,7 @@ from apps.relay import Relay
 from apps.repair import Repair
 from apps.replay import Replay
 from apps.session_import import Import
+from apps.stream import Stream
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
@@ -66,6 +67,7 @@ Verb = (
     | Relay
     | Repair
     | Replay
+    | Stream
     | Test
     | Train
 )
@@ -74,6 +76,7 @@ Verb = (
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
+    "stream": Stream,
     "record": Record,
     "replay": Replay,
     "inspect": Inspect,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from apps.pipeline import Codes, Draw, Stages
+from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
@@ -35,14 +35,14 @@ def open_stages(
     preview: PreviewOptions,
     source: FrameSource,
     draw: Draw | None = None,
+    tracker: Tracks | None = None,
     avatar: Codes | None = None,
 ) -> Iterator[Stages]:
-    """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
-    and belongs to this thread; `avatar`, which its owner closes, or the one that is asked for."""
+    """Tracker and avatar for `source`, or those given, which their owner closes; `draw`, or a
+    renderer without a window that is opened here and belongs to this thread."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
-    from tracking.tracker import Tracker
 
     # Each stage is a thread of its own; a pool inside one takes the cores from the others.
     cv2.setNumThreads(1)
@@ -54,7 +54,10 @@ def open_stages(
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
-        tracker = opened.enter_context(Tracker.open())
+        if tracker is None:
+            from tracking.tracker import Tracker
+
+            tracker = opened.enter_context(Tracker.open())
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 
