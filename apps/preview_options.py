@@ -86,8 +86,10 @@ class PreviewOptions:
                     raise UsageError(f"--{option} is for a room; give --room too")
             if self.silent:
                 raise UsageError("--silent is for a room; give --room too")
+        elif self.relay is None:
+            raise UsageError("--room: needs --relay, the address that `visavis relay` prints")
         elif self.debug_3d or self.record is not None:
-            raise UsageError("--room: leave --debug-3d and --record away")
+            raise UsageError("--room: others' faces are not yours to keep; leave --record away")
         elif self.source.startswith("session:"):
             raise UsageError("--room: a session is no live source; give video:PATH or webcam:0")
 

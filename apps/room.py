@@ -43,7 +43,10 @@ TWICE_FROM = 2
 """Of 255 lost packets of sound at any member, from where on each is sent twice: about 1 %."""
 LOSS_NS = 2_000_000_000
 """How often others are told how well they are heard."""
+AWAY_NS = 5_000_000_000
+"""Who is cut off keeps their place for so long."""
 NEW = "new"
+Packets = Callable[[int, bytes, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,11 @@ class RoomSetup:
         except RelayAddressError as error:
             raise UsageError(f"--relay: {error}") from error
 
+    def tell(self, room: str) -> None:
+        """Print the code of a room that was made for `room` "new"."""
+        if room.strip().lower() == NEW:
+            print(f"room {self.code}\nRead it to whom you want to meet; nobody else gets in.")
+
 
 class Room(Closing):
     """In the room from `with` on. `log` gets a line when something happens, in any thread."""
@@ -80,13 +88,18 @@ class Room(Closing):
         setup: RoomSetup,
         own: OwnAvatar,
         log: Callable[[str], None] = lambda _line: None,
-        heard: Callable[[int, bytes, int], None] = lambda _person, _packet, _t_ns: None,
+        heard: Packets = lambda _person, _packet, _t_ns: None,
+        coded: Packets = lambda _person, _packet, _t_ns: None,
     ) -> None:
-        """`heard` gets every Opus packet: person, packet, time of its first sample by our clock."""
-        self.setup, self._log, self._heard_sound = setup, log, heard
+        """`heard` gets every Opus packet and `coded` every packet of codes as they come, in the
+        network's thread: person, packet, its time by our clock."""
+        self.setup, self._log = setup, log
+        self._heard_sound, self._coded = heard, coded
         self._encoder = BitstreamEncoder(own.avatar, BitstreamOptions(setup.kbit_s))
         self._voice, self._twice = OpusEncoder(), False
         self._people: dict[Member, RoomPerson] = {}
+        self._away: dict[RoomPerson, int] = {}
+        """Who was cut off, since when."""
         self._lock = threading.Lock()
         self._opening = ThreadPoolExecutor(1, "visavis room avatars")
         self._failure: BaseException | None = None
@@ -110,9 +123,16 @@ class Room(Closing):
         network's thread."""
         if self._failure is not None:
             raise self._failure
+        now = now_ns()
         with self._lock:
-            found = sorted(self._people.values(), key=lambda person: person.person)
-        self._attend(found)
+            gone = [person for person, since in self._away.items() if now - since > AWAY_NS]
+            for person in gone:
+                del self._away[person]
+            found = sorted([*self._people.values(), *self._away], key=lambda p: p.person)
+        for person in gone:
+            self._log(f"room: {person.name} left")
+            person.close()
+        self._attend(found, now)
         return found
 
     def say_code(self, code: AvatarCode) -> None:
@@ -132,7 +152,8 @@ class Room(Closing):
         self._thread.join(CLOSE_S)
         self._opening.shutdown(wait=True, cancel_futures=True)
         with self._lock:
-            people, self._people = list(self._people.values()), {}
+            people = [*self._people.values(), *self._away]
+            self._people, self._away = {}, {}
         for person in people:
             person.close()
 
@@ -142,8 +163,7 @@ class Room(Closing):
         except BaseException as error:
             self._failure = error
 
-    def _attend(self, people: list[RoomPerson]) -> None:
-        now = now_ns()
+    def _attend(self, people: list[RoomPerson], now: int) -> None:
         for person in people:
             if person.wants_key_packet(now):
                 self.client.wish_key_packet(person.member)
@@ -166,27 +186,34 @@ class Room(Closing):
         elif isinstance(event, Left):
             with self._lock:
                 person = self._people.pop(event.member, None)
-            if person is not None:
-                self._log(f"room: {person.name} left")
-                self._opening.submit(person.close)
+                if person is not None:
+                    self._away[person] = now_ns()
         elif isinstance(event, AvatarCame):
             self._avatar_came(event)
         else:
             self._heard(event)
 
     def _came(self, member: Member) -> None:
+        self._encoder.request_key()
         with self._lock:
-            taken = {person.person for person in self._people.values()}
+            for person in self._away:
+                if person.member.identity == member.identity:
+                    del self._away[person]
+                    person.rejoin(member)
+                    self._people[member] = person
+                    return
+            taken = {person.person for person in (*self._people.values(), *self._away)}
             number = next(n for n in range(1, len(taken) + 2) if n not in taken)
             self._people[member] = RoomPerson(number, member)
-        self._encoder.request_key()
 
     def _heard(self, event: Heard) -> None:
         person, message = self._people.get(event.member), event.message
         if person is None:
             return
         if isinstance(message, CodePacket):
-            person.put_code(message, now_ns())
+            t_ns = person.put_code(message, now_ns())
+            if t_ns is not None:
+                self._coded(person.person, message.packet, t_ns)
         elif isinstance(message, SoundPacket):
             t_ns = person.put_sound(message, now_ns())
             if t_ns is not None:

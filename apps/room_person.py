@@ -54,7 +54,8 @@ class RoomPerson:
         self._waiting: deque[tuple[int, CodePacket]] = deque(maxlen=WAITING_CODES)
         self._newest_ns: int | None = None
         self._wished_ns = 0
-        self._wants_key = False
+        self._wants_key = self._fresh = False
+        self._shown: AvatarCode | None = None
         self._lock, self._drawing = threading.Lock(), threading.Lock()
 
     @property
@@ -69,15 +70,25 @@ class RoomPerson:
             self._waiting.clear()
             self._wants_key = True
 
-    def put_code(self, packet: CodePacket, now_ns: int) -> None:
-        """A packet that came now; dropped until clocks are known."""
+    def rejoin(self, member: Member) -> None:
+        """They are back after a cut, under another number and with another clock offset."""
+        with self._lock:
+            self.member = member
+            self.delay = PlayoutDelay()
+            self.sound = SoundPlayout(self.delay)
+            self._waiting.clear()
+            self._fresh = True
+
+    def put_code(self, packet: CodePacket, now_ns: int) -> int | None:
+        """A packet that came now; dropped until clocks are known. Returns its time by our clock."""
         if not self.member.clock.synchronised:
-            return
+            return None
         t_ns = max(0, self.member.clock.local_from_remote(packet.t_ns))
         self.delay.arrived("code", t_ns, now_ns)
         self.codes, self.code_bytes = self.codes + 1, self.code_bytes + len(packet.packet)
         with self._lock:
             self._waiting.append((t_ns, packet))
+        return t_ns
 
     def put_sound(self, packet: SoundPacket, now_ns: int) -> int | None:
         """Likewise. Returns the time of its first sample by our clock, where that is known."""
@@ -97,9 +108,14 @@ class RoomPerson:
     def moment(self, now_ns: int) -> AvatarCode | None:
         """What to show now: their code of `delay` ago, in their own world; `t_ns` by our clock.
         None while nothing is known of them."""
+        with self._lock:
+            if self._fresh and self._waiting and self.avatar is not None:
+                # Until their first packet after a cut the last picture stands.
+                self._decoder, self._newest_ns = BitstreamDecoder(self.avatar), None
+                self._fresh, self._wants_key = False, True
         decoder = self._decoder
         if decoder is None or not self.member.clock.synchronised:
-            return None
+            return self._last(now_ns)
         content_ns = max(0, now_ns - self.delay.delay_ns(now_ns))
         while True:
             with self._lock:
@@ -116,9 +132,18 @@ class RoomPerson:
                 self.damaged += 1
                 self._wants_key = True
         if self._newest_ns is None or now_ns - self._newest_ns > STALE_NS:
-            return None
+            return self._last(now_ns)
+        if self._fresh:
+            return self._last(now_ns)
         code = decoder.at(self.member.clock.remote_from_local(content_ns))
-        return None if code is None else replace(code, t_ns=content_ns)
+        if code is not None:
+            self._shown = replace(code, t_ns=content_ns)
+        return self._shown
+
+    def _last(self, now_ns: int) -> AvatarCode | None:
+        """What was shown last, while that is not too old."""
+        shown = self._shown
+        return None if shown is None or now_ns - shown.t_ns > STALE_NS else shown
 
     def decoded(self, code: AvatarCode, view: View | None, seat: Rigid) -> SeenMoment | None:
         """The mesh of `moment`'s code, placed in the room by `seat` (room_from_person), as it looks

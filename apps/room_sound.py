@@ -7,17 +7,22 @@ Where somebody is heard from follows from where they are seen: louder on the sid
 from __future__ import annotations
 
 import contextlib
+import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from apps.pacing import PacedSource
 from apps.room_person import RoomPerson
 from apps.usage import FailedError
-from capture.frame_source import SourceError
+from capture.frame_source import FrameSource, SourceError
 from capture.microphone import Microphone
+from capture.sound_track import SoundTrack
 from headset.rooms.opus_sound import RATE
 from streams.audio_block import AudioBlock
 from streams.clock import now_ns
@@ -125,20 +130,50 @@ def microphone() -> Iterator[AudioBlock]:
     return Microphone(block_s=BLOCK_S)
 
 
-def paced(
-    blocks: Iterator[AudioBlock], start_ns: Callable[[], int | None], stop: threading.Event
-) -> Iterator[AudioBlock]:
-    """A recording's blocks, each when it would have been heard, at the times of pictures whose time
-    0 was at `start_ns` (None: not yet)."""
-    for block in blocks:
-        begun = start_ns()
-        while begun is None:
-            if stop.wait(0.01):
-                return
-            begun = start_ns()
-        t_ns = begun + block.t_ns
-        # A block is known when its last sample was heard.
-        due_s = (t_ns + block.duration_ns - now_ns()) / 1e9
-        if due_s > 0 and stop.wait(due_s):
+def sound_of(path: Path, source: PacedSource, stop: threading.Event) -> Iterator[AudioBlock]:
+    """The sound of the video that `source` plays, each block when it would have been heard, again
+    in every round. Nothing where the video has none."""
+    for number in itertools.count():
+        track = SoundTrack.of(path)
+        if track is None:
             return
-        yield AudioBlock(t_ns, block.source, block.rate, block.samples)
+        with track:
+            while source.rounds < number or source.start_ns is None:
+                if stop.wait(0.01):
+                    return
+            for block in track:
+                begun = source.start_ns
+                if begun is None or source.rounds > number:
+                    break  # the pictures have begun anew
+                t_ns = begun + block.t_ns
+                # A block is known when its last sample was heard.
+                due_s = (t_ns + block.duration_ns - now_ns()) / 1e9
+                if due_s > 0 and stop.wait(due_s):
+                    return
+                yield AudioBlock(t_ns, block.source, block.rate, block.samples)
+
+
+@contextlib.contextmanager
+def speaking(
+    source: FrameSource, path: Path | None, live: bool, say: Callable[[AudioBlock], None]
+) -> Iterator[None]:
+    """Say what is heard beside `source`: the sound of its video file `path`, or the microphone if
+    it is `live`. Without a microphone a line is printed, and nothing is said."""
+    stop = threading.Event()
+    if path is not None and isinstance(source, PacedSource):
+        blocks = sound_of(path, source, stop)
+    elif live:
+        try:
+            blocks = microphone()
+        except SourceError as error:
+            print(f"room: nobody hears you, {error}", file=sys.stderr)
+            yield
+            return
+    else:
+        yield
+        return
+    with Voice(blocks, say):
+        try:
+            yield
+        finally:
+            stop.set()

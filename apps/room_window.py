@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -20,10 +19,10 @@ from apps.room import NEW, Room, RoomSetup
 from apps.room_avatar import open_own_avatar
 from apps.room_person import RoomPerson
 from apps.room_picture import RoomPicture, tile_grid
-from apps.room_sound import Loudspeaker, Voice, microphone, mixed, paced
+from apps.room_sound import Loudspeaker, mixed, speaking
 from apps.usage import FailedError
 from apps.video_writer import VideoWriter, check_writable
-from capture.frame_source import FrameSource, SourceError
+from capture.frame_source import FrameSource
 from headset.rooms.opus_sound import RATE
 from streams.audio_block import AudioBlock
 from streams.clock import now_ns
@@ -52,8 +51,7 @@ def meet(preview: PreviewOptions) -> None:
     setup = RoomSetup.parse(preview.room or NEW, preview.relay, preview.name or preview.avatar)
     if preview.out is not None:
         check_writable(preview.out)
-    if (preview.room or "").strip().lower() == NEW:
-        print(f"room {setup.code}\nRead it to whom you want to meet; nobody else gets in.")
+    setup.tell(preview.room or NEW)
     own = open_own_avatar(preview.avatar)
     with (
         own.avatar,
@@ -64,10 +62,12 @@ def meet(preview: PreviewOptions) -> None:
         size = picture_size(preview, source)
         with _screen(preview, source, size, room) as screen:
             waiting = _Waiting()
+            live = preview.source.startswith("webcam:")
+            voice = speaking(source, preview.source_file(), live, room.say_sound)
             with (
-                open_stages(preview, source, waiting.draw, own.avatar) as stages,
+                open_stages(preview, source, waiting.draw, avatar=own.avatar) as stages,
                 Pipeline(stages, taps=Taps(code=room.say_code)) as pipeline,
-                _voice(preview, source, room),
+                contextlib.nullcontext() if preview.silent else voice,
             ):
                 _show(preview, pipeline, waiting, room, screen)
 
@@ -180,35 +180,6 @@ def _seated(people: list[RoomPerson], size: tuple[int, int]) -> list[tuple[RoomP
         (person, Rigid.from_translation([0.6 * ((x + width / 2) / size[0] - 0.5), 0.0, -0.6]))
         for person, (x, _, width, _) in zip(people, tiles, strict=True)
     ]
-
-
-@contextlib.contextmanager
-def _voice(preview: PreviewOptions, source: FrameSource, room: Room) -> Iterator[None]:
-    from capture.sound_track import SoundTrack
-
-    if preview.silent or preview.source.startswith("synthetic:"):
-        yield
-        return
-    stop = threading.Event()
-    path = preview.source_file()
-    try:
-        if path is None:
-            blocks = microphone()
-        else:
-            track = SoundTrack.of(path)
-            if track is None or not isinstance(source, PacedSource):
-                yield
-                return
-            blocks = paced(track, lambda: source.start_ns, stop)
-    except SourceError as error:
-        print(f"room: nobody hears you, {error}", file=sys.stderr)
-        yield
-        return
-    with Voice(blocks, room.say_sound):
-        try:
-            yield
-        finally:
-            stop.set()
 
 
 def _show(

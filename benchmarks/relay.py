@@ -235,7 +235,7 @@ def main() -> None:
         sent = sum(f["sent"][f"{kind}s"] for f in figures)
         times = np.concatenate([figure[f"{kind}_ms"] for figure in figures])
         p = np.percentile(times, [50, 95, 99])
-        print(f"{kind}: {sent / given.seconds:.0f} sent/s, {len(times) / given.seconds:.0f} heard/s "
+        print(f"{kind}: {sent / given.seconds:.0f}/s sent, {len(times) / given.seconds:.0f} heard "
               f"({100 * len(times) / (sent * others):.1f} %), age ms p50 {p[0]:.1f} "
               f"p95 {p[1]:.1f} p99 {p[2]:.1f}")  # fmt: skip
     clients_cpu = sum(f["cpu_s"] for f in figures) / given.seconds / given.people

@@ -165,3 +165,23 @@ def test_lips_and_voice_stay_together(jitter_ms: float, loss: float) -> None:
     assert np.abs(apart).max() <= LIPS_NS
     assert np.percentile(np.abs(apart), 95) <= 31 * MS
     assert playout.lost_share <= loss + 0.06
+
+
+def test_a_loudspeaker_that_slept_is_back_in_time_at_once() -> None:
+    """Nobody takes sound for three seconds while it comes; and a sender who stops and goes on."""
+    delay = PlayoutDelay()
+    playout = SoundPlayout(delay)
+    packets = packets_of(voice(8.0, RATE), RATE, 1_000_000_000)
+    heard = []
+    for number, packet in enumerate(packets):
+        now = packet.t_ns + 20 * MS
+        if not 250 <= number < 290:
+            playout.put(packet, packet.t_ns, now)
+        if number < 50 or number > 200:
+            line = playout.take(FRAME, now)
+            if 203 <= number < 248 or number > 295:
+                heard.append(np.abs(line).max() > 500)
+                assert abs(playout.apart_ns) <= LIPS_NS
+            if 254 <= number < 290:
+                assert not line.any()
+    assert np.mean(heard) > 0.7

@@ -38,7 +38,7 @@ class PlayoutOptions:
     margin_ms: float = 10.0
     window: int = 150
     """Arrivals of each kind that are remembered: 3 s of sound, 5 s of codes."""
-    fall_ms_s: float = 10.0
+    fall_ms_s: float = 20.0
     """How fast the delay shrinks when the network gets better; it grows at once."""
 
 
@@ -165,27 +165,36 @@ class SoundPlayout:
         if self._next is None:
             if not self._packets:
                 return
+            # Of what piled up while nobody listened only what is still in time is heard.
+            for number in sorted(self._packets)[:-1]:
+                if at_ns - self._packets[number][0] > self.LATE_NS:
+                    del self._packets[number]
             self._next = min(self._packets)
-            self._line_ns = self._packets[self._next][0]
-        newest, due = max(self._packets, default=-1), self._packets.get(self._next)
-        t_ns = self._line_ns if due is None else due[0]
         tolerance = 5 if self._quiet else 1
-        if due is not None and t_ns - at_ns > self.EARLY_NS // tolerance:
-            # Too early: it waits.
-            self.cuts += 1
-            self._silence(min(t_ns - at_ns, FRAME_NS), at_ns)
-            return
-        while due is not None and at_ns - t_ns > self.LATE_NS // tolerance:
-            # Too late: what is left out brings the rest back in time.
-            following = self._packets.get(self._next + 1)
-            if following is None:
+        while self._packets:
+            first = min(self._packets)
+            missing = first - self._next
+            t_ns = self._packets[first][0] - missing * FRAME_NS
+            if at_ns - t_ns <= self.LATE_NS // tolerance:
                 break
-            self.cuts, self.late = self.cuts + 1, self.late + 1
-            self._decoder.decode(self._packets.pop(self._next)[1].packet)
-            self._next, due, t_ns = self._next + 1, following, following[0]
-        if due is None and newest < self._next:
+            # Too late: what is left out brings the rest back in time.
+            self.cuts += 1
+            if missing:
+                behind = -(-(at_ns - t_ns) // FRAME_NS)
+                self._next += min(missing, behind)
+                self.concealed += min(missing, behind)
+            elif len(self._packets) > 1:
+                self._decoder.decode(self._packets.pop(first)[1].packet)
+                self._next, self.late = first + 1, self.late + 1
+            else:
+                break  # there is nothing better
+        else:
             # Nothing is known of what comes: a pause of the network or of the speaker.
             self._silence(PAUSE_NS, at_ns)
+            return
+        if t_ns - at_ns > self.EARLY_NS // tolerance:
+            self.cuts += 1
+            self._silence(min(t_ns - at_ns, FRAME_NS), at_ns)
             return
         self._put_on_line(self._next, t_ns)
         self._next += 1
@@ -197,7 +206,6 @@ class SoundPlayout:
             samples = self._decoder.decode(due[1].packet)
         elif following is not None and following[1].before:
             self.mended += 1
-            t_ns = following[0] - FRAME_NS
             samples = self._decoder.decode(following[1].before)
         else:
             self.concealed += 1

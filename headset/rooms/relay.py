@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import re
 import secrets
-import socket
 import ssl
 import time
 from collections import Counter
@@ -29,14 +28,12 @@ from headset.rooms.relay_address import PATH
 from headset.rooms.relay_frame import LARGEST_UP, FrameError, unpack_up
 from headset.rooms.relay_outbox import RelayOutbox
 from headset.rooms.relay_room import RelayRoom, RoomFullError
+from headset.rooms.send_buffers import keep_small, room_to_write
 from headset.rooms.trunk_frame import RELAY_BYTES, unpack_trunk
 
 _ROOM_ID = re.compile(r"[0-9a-f]{64}")
 LIST_S = 2.0
 """How often other relays are told who is here."""
-WRITE_AHEAD, SEND_BUFFER = 16 * 1024, 64 * 1024
-"""Bytes that the process and the kernel hold for a slow reader; what comes beyond them waits in its
-outbox, where newer frames replace older ones."""
 
 
 class RelayError(OSError):
@@ -184,7 +181,8 @@ class Relay:
         self._asked.add(request.protocol)
         try:
             await client.prepare(request)
-            _keep_buffer_small(request.transport)
+            if request.transport is not None:
+                keep_small(request.transport.get_extra_info("socket"))
             await self._host(client, room, where, request.transport)
         except (TimeoutError, ConnectionError):
             pass
@@ -317,20 +315,10 @@ async def _write(
 ) -> None:
     with contextlib.suppress(ConnectionError, RuntimeError):
         while await outbox.wait():
-            if isinstance(transport, asyncio.WriteTransport) and (
-                transport.get_write_buffer_size() > WRITE_AHEAD
-            ):
-                await asyncio.sleep(0.005)
-                continue
+            await room_to_write(transport)
             message = outbox.take()
             if message:
                 await client.send_bytes(message)
-
-
-def _keep_buffer_small(transport: asyncio.BaseTransport | None) -> None:
-    connection = None if transport is None else transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def _reason(client: web.WebSocketResponse) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,19 +33,16 @@ from headset.rooms.room_message import (
     RoomMessage,
     SoundPacket,
 )
+from headset.rooms.send_buffers import keep_small, room_to_write
 from streams.clock import now_ns
 
 TICK_S = 0.05
 CONNECT_S = 5.0
-HEARTBEAT_S = 1.5
-"""A relay that says nothing is asked then, and given up 0.75 s later."""
+HEARTBEAT_S = 3.0
+"""A relay that says nothing is asked then, and given up 1.5 s later. Less would take a busy machine
+for a lost network."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 """Between attempts to connect: back within a second of the relay."""
-WRITE_AHEAD = 16 * 1024
-"""Bytes that may wait in the process for a slow network; codes that come meanwhile replace one
-another."""
-SEND_BUFFER = 64 * 1024
-"""Likewise in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +174,7 @@ class RoomClient:
         self.meeting = Meeting(options.code, options.identity, self._presence)
         self.connections += 1
         async with connected as relay:
-            _keep_buffer_small(relay)
+            keep_small(relay.get_extra_info("socket"))
             self._hear(Connected())
             tasks = [
                 asyncio.create_task(self._read(relay)),
@@ -257,9 +253,7 @@ class RoomClient:
     async def _write(self, relay: aiohttp.ClientWebSocketResponse) -> None:
         transport = _transport(relay)
         while self.meeting is not None:
-            if transport is not None and transport.get_write_buffer_size() > WRITE_AHEAD:
-                await asyncio.sleep(0.005)
-                continue
+            await room_to_write(transport)
             frame = self.meeting.take()
             if frame is None:
                 await self._wake.wait()
@@ -273,13 +267,6 @@ class RoomClient:
 def _transport(relay: aiohttp.ClientWebSocketResponse) -> asyncio.Transport | None:
     connection = relay._response.connection
     return None if connection is None else connection.transport
-
-
-def _keep_buffer_small(relay: aiohttp.ClientWebSocketResponse) -> None:
-    connection = relay.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _reason(error: Exception) -> str:
