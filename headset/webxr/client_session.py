@@ -257,6 +257,8 @@ class ClientSession:
             self._say(EchoMessage(echo.asked_ns, at_ns).message())
         elif at_ns - 60_000_000_000 < echo.asked_ns <= at_ns:
             self._clock.add(Echo(echo.asked_ns, echo.answered_ns, at_ns))
+            for stream in self._streams.values():
+                stream.flow.round_trip(at_ns - echo.asked_ns, at_ns)
 
     # What the page is sent.
 
