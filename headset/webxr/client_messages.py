@@ -76,10 +76,10 @@ class Hello:
         """Raises MessageError."""
         can, size, reserved = unpack_exactly("hello", HELLO, message.need(SectionKind.HELLO).data)
         text = message.find(SectionKind.TEXT)
-        if not (isinstance(size, int) and 16 <= size <= 4096) or reserved:
+        if not 16 <= size <= 4096 or reserved:
             raise MessageError(f"hello: expected a texture's side of 16 to 4096, got {size}")
         name = unpack_text("hello", text.data) if text is not None else ""
-        return Hello(Capability(_int(can) & sum(Capability)), size, name)
+        return Hello(Capability(can & sum(Capability)), size, name)
 
     def message(self) -> Message:
         parts = [Section(SectionKind.HELLO, HELLO.pack(self.can, self.texture_size, 0))]
@@ -104,7 +104,7 @@ class Displayed:
         """Raises MessageError."""
         data = message.need(SectionKind.DISPLAYED).data
         decode_ms, _ = unpack_exactly("displayed", DISPLAYED, data)
-        if not (isinstance(decode_ms, float) and 0.0 <= decode_ms < 1e6):
+        if not 0.0 <= decode_ms < 1e6:
             raise MessageError(f"displayed: expected milliseconds of decoding, got {decode_ms}")
         return Displayed(message.frame_id, message.person, message.t_ns, decode_ms)
 
@@ -128,7 +128,7 @@ class NeedKey:
         last, reserved = unpack_exactly("need_key", NEED_KEY, data)
         if reserved:
             raise MessageError("need_key: expected zero in reserved bits")
-        return NeedKey(message.person, _int(last))
+        return NeedKey(message.person, last)
 
     def message(self) -> Message:
         part = Section(SectionKind.NEED_KEY, NEED_KEY.pack(self.received, 0))
@@ -148,7 +148,7 @@ class PanelMoved:
         """Raises MessageError."""
         name = unpack_text("panel_moved", message.need(SectionKind.TEXT).data)
         values = unpack_exactly("panel_moved", PLACE, message.need(SectionKind.PLACE).data)
-        place, size = unpack_place("panel_moved", [_float(v) for v in values])
+        place, size = unpack_place("panel_moved", list(values))
         return PanelMoved(name, place, size)
 
     def message(self) -> Message:
@@ -173,7 +173,7 @@ class Wish:
         payload, bits = unpack_exactly("wish", WISH, message.need(SectionKind.WISH).data)
         if payload not in Payload._value2member_map_:
             raise MessageError(f"wish: expected a payload from 0 to 3, got {payload}")
-        return Wish(Payload(_int(payload)), _int(bits))
+        return Wish(Payload(payload), bits)
 
     def message(self) -> Message:
         part = Section(SectionKind.WISH, WISH.pack(self.payload, self.most_bits_s))
@@ -196,7 +196,7 @@ class PageStatistics:
     def of(message: Message) -> PageStatistics:
         """Raises MessageError."""
         data = message.need(SectionKind.STATISTICS).data
-        values = [_float(v) for v in unpack_exactly("statistics", STATISTICS, data)]
+        values = unpack_exactly("statistics", STATISTICS, data)
         if not all(math.isfinite(v) for v in values):
             raise MessageError("statistics: expected finite numbers")
         return PageStatistics(*values)
@@ -223,7 +223,7 @@ class EchoMessage:
         asked, answered = unpack_exactly("echo", ECHO, part.data)
         if part.flags not in (0, ANSWER):
             raise MessageError("echo: expected a question or an answer")
-        return EchoMessage(_int(asked), _int(answered) if part.flags else None)
+        return EchoMessage(asked, answered if part.flags else None)
 
     def message(self) -> Message:
         answer = self.answered_ns is not None
@@ -246,11 +246,3 @@ def unpack_place(name: str, values: list[float]) -> tuple[Rigid, tuple[float, fl
     if not all(0.0 < size <= LARGEST_M for size in sizes):
         raise MessageError(f"{name}: expected a size up to {LARGEST_M:g} m")
     return Rigid(wxyz / norm, xyz), sizes
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _float(value: object) -> float:
-    return value if isinstance(value, float) else math.nan

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import zstandard
 from scipy import sparse
 from scipy.sparse import csgraph
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
@@ -184,7 +184,7 @@ def _pieces(faces: Int32, weld: Int32, at: Float64) -> npt.NDArray[np.uint8]:
     piece_of_part[large] = np.arange(len(large))
     piece_of = piece_of_part[part_of]
     settled = np.nonzero(piece_of >= 0)[0]
-    _, nearest = cKDTree(at[settled]).query(at)
+    _, nearest = KDTree(at[settled]).query(at)
     # A small part goes as a whole where most of it is nearest to.
     votes = np.zeros((parts, len(large)))
     np.add.at(votes, (part_of, piece_of[settled[nearest]]), 1.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 VERSION = 1
 HEADER = struct.Struct("<BBHIqHHI")
@@ -211,7 +212,7 @@ def _parse_section(data: bytes, at: int, message: MessageKind) -> tuple[Section,
     return Section(S(kind), bytes(data[at : at + length]), flags), end
 
 
-def unpack_exactly(name: str, layout: struct.Struct, data: bytes) -> tuple[object, ...]:
+def unpack_exactly(name: str, layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
     """`layout.unpack`, raising MessageError that tells `name` when the length is another one."""
     if len(data) != layout.size:
         raise MessageError(f"{name}: expected {layout.size} bytes, got {len(data)}")

@@ -123,7 +123,8 @@ class Presentation(Closing):
     def statistics(self) -> tuple[ClientStatistics, ...]:
         """One for each connected page, the controlling one first."""
         with self._lock:
-            return tuple(session.statistics() for session in self._sessions)
+            sessions = tuple(self._sessions)
+        return tuple(session.statistics() for session in sessions)
 
     def close(self) -> None:
         """End the encoding thread; stop the server before. May be called twice."""

@@ -112,14 +112,14 @@ def pack_view(view: View) -> bytes:
 def parse_view(data: bytes, t_ns: int) -> View:
     """Raises MessageError."""
     eye, largest, width, height, reserved, *rest = unpack_exactly("view", VIEW, data)
-    if not (isinstance(eye, int) and eye < len(EYES)) or reserved:
+    if eye >= len(EYES) or reserved:
         raise MessageError(f"view: expected eye 0, 1 or 2, got {eye}")
     numbers = np.array(rest, np.float64)
     place = _rigid("view", numbers[:3], numbers[3:6], largest)
     try:
         return View(
             t_ns, EYES[eye], place @ EYE_FROM_VIEW.inverse(), numbers[6:] / ANGLE, (width, height)
-        )  # pyright: ignore[reportArgumentType]
+        )
     except ValueError as error:
         raise MessageError(f"view: {error}") from None
 
@@ -140,11 +140,11 @@ def _small_three(place: Rigid) -> tuple[int, list[int]]:
 
 
 def _rigid(
-    name: str, steps: npt.NDArray[np.float64], small: npt.NDArray[np.float64], largest: object
+    name: str, steps: npt.NDArray[np.float64], small: npt.NDArray[np.float64], largest: int
 ) -> Rigid:
     three = small / COMPONENT
     left = 1.0 - three @ three
-    if not (isinstance(largest, int) and largest < 4 and left > 0.0):
+    if not (largest < 4 and left > 0.0):
         raise MessageError(f"{name}: expected a rotation")
     wxyz = np.insert(three, largest, np.sqrt(left))
     return Rigid(wxyz / np.linalg.norm(wxyz), steps * STEP_M)

@@ -63,9 +63,9 @@ def parse_panel(message: Message) -> tuple[Panel, bool]:
     """The panel (one clear pixel when the message has no picture), and whether it had one. For
     tests and Python clients. Raises MessageError."""
     anchor, *rest = unpack_exactly("panel", PANEL, message.need(SectionKind.PANEL).data)
-    if not (isinstance(anchor, int) and anchor < len(ANCHORS)):
+    if anchor >= len(ANCHORS):
         raise MessageError(f"panel: expected an anchor from 0 to {len(ANCHORS) - 1}, got {anchor}")
-    place, size = unpack_place("panel", [float(str(value)) for value in rest])
+    place, size = unpack_place("panel", rest)
     label, picture = message.find(SectionKind.LABEL), message.find(SectionKind.PNG)
     rgba = np.zeros((1, 1, 4), np.uint8)
     if picture is not None:

@@ -64,9 +64,7 @@ class TextureVideoEncoder(Closing):
         """
         if self._codec is None:
             raise ValueError("TextureVideoEncoder.encode: this encoder is closed")
-        rgb = np.asarray(
-            require_array("TextureVideoEncoder.encode", rgb, np.uint8, (None, None, 3))
-        )
+        require_array("TextureVideoEncoder.encode", rgb, np.uint8, (None, None, 3))
         if rgb.shape[:2] != self.size[::-1]:
             rgb = np.asarray(cv2.resize(rgb, self.size, interpolation=cv2.INTER_AREA), np.uint8)
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")

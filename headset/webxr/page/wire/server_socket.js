@@ -60,8 +60,8 @@ export class ServerSocket {
     socket.onopen = mine(() => {
       this.failures = 0;
       this.heardMs = nowMs();
+      this.handlers.onOpen(); // before anything else is sent
       this.#state("open");
-      this.handlers.onOpen();
     });
     socket.onmessage = mine(({ data }) => {
       this.heardMs = nowMs();
