@@ -1,0 +1,457 @@
+"""One connected page: what it is sent, and what becomes of what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from headset.webxr.avatar_encoding import AvatarEncoding
+from headset.webxr.client_messages import (
+    Capability,
+    Displayed,
+    EchoMessage,
+    Hello,
+    NeedKey,
+    PageStatistics,
+    PanelMoved,
+    Payload,
+    Wish,
+)
+from headset.webxr.flow_control import FlowControl, FlowOptions, PayloadChoice
+from headset.webxr.link import Link, LinkClosedError
+from headset.webxr.messages import (
+    VERSION,
+    Message,
+    MessageError,
+    MessageKind,
+    Section,
+    SectionKind,
+    pack_message,
+    parse_message,
+)
+from headset.webxr.sample_coding import pack_view, parse_sample
+from headset.webxr.scene_blobs import SceneBlobs
+from headset.webxr.server_messages import (
+    panel_gone,
+    panel_message,
+    panel_picture,
+    scene,
+    welcome,
+)
+from headset.webxr.shown_people import SOUND_KEPT, ShownPeople, ShownPerson, StereoPicture
+from headset.webxr.texture_video import TextureVideoEncoder, TextureVideoOptions
+from streams.clock import Echo, RemoteClock, now_ns
+from streams.headset_sample import HeadsetSample
+from streams.panel import Panel
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+MOST_FRAME_ID = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Times of one page's protocol."""
+
+    hello_s: float = 5.0
+    """A page must introduce itself by then."""
+    look_s: float = 0.1
+    """So often overdue frames are looked for when nothing else happens."""
+    echo_s: float = 1.0
+    first_echoes: int = 5
+    """The clock is asked these many times at once."""
+    video_bits_s: int = 10_000_000
+    """Of the server's own pictures."""
+    largest_future_ns: int = 1_000_000_000
+    """A sample that claims to be further from now is dropped."""
+    flow: FlowOptions = field(default_factory=FlowOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """How a page is doing."""
+
+    name: str
+    controls: bool
+    payload: Payload | None
+    """Of the host's avatar."""
+    in_flight: int
+    texture_size: int
+    texture_bits_s: int
+    frames_sent: int
+    frames_displayed: int
+    bytes_sent: int
+    delay_ns: int | None
+    """From sending to the acknowledgement of the last frame displayed."""
+    clock_offset_ns: int | None
+    clock_bound_ns: int | None
+    page: PageStatistics | None
+
+
+class PersonStream:
+    """What one page was sent of one person."""
+
+    def __init__(self, options: FlowOptions) -> None:
+        self.flow = FlowControl(options)
+        self.choice = PayloadChoice()
+        self.payload: Payload | None = None
+        self.encoding: AvatarEncoding | None = None
+        self.video: TextureVideoEncoder | None = None
+        self.scene: tuple[int, str | None] = (-1, None)
+        self.unfit = False
+        """The last mesh could not be encoded."""
+        self.mesh_number = self.code_number = self.picture_number = 0
+
+    def close(self) -> None:
+        for part in (self.encoding, self.video):
+            if part is not None:
+                part.close()
+        self.encoding = self.video = None
+
+
+class ClientSession:
+    """Runs in the network's loop; encodes in the executor."""
+
+    def __init__(
+        self,
+        number: int,
+        link: Link,
+        shown: ShownPeople,
+        blobs: SceneBlobs,
+        executor: Executor,
+        options: SessionOptions,
+    ) -> None:
+        self.number, self.link, self.options = number, link, options
+        self._shown, self._blobs, self._executor = shown, blobs, executor
+        self.on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None
+        self.on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None
+        self._controls: Callable[[ClientSession], bool] = lambda _session: True
+        self._hello = Hello(Capability(0))
+        self._wish = Wish()
+        self._clock = RemoteClock()
+        self._page: PageStatistics | None = None
+        self._streams: dict[int, PersonStream] = {}
+        self._panels: dict[str, Panel] = {}
+        self._waiting: deque[Message] = deque()
+        self._sound: deque[Message] = deque(maxlen=SOUND_KEPT)
+        self._wake = asyncio.Event()
+        self._woken = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._frame_id = 0
+        self._sample_ns = -(2**62)
+        self._sent = self._displayed = self._bytes = 0
+        self._delay_ns: int | None = None
+
+    async def run(self, controls: Callable[[ClientSession], bool]) -> None:
+        """Until the page is gone. Raises MessageError when it breaks the wire format."""
+        self._controls, self._loop = controls, asyncio.get_running_loop()
+        end_listening = self._shown.listen(self._changed, self._heard)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            async with asyncio.timeout(self.options.hello_s):
+                first = await self.link.receive()
+            if first is None:
+                return
+            self._hello = Hello.of(parse_message(first))
+            self.tell_control()
+            tasks = {
+                asyncio.create_task(part)
+                for part in (self._hear_out(), self._send_on(), self._ask_on())
+            }
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except TimeoutError:
+            raise MessageError(f"expected a hello within {self.options.hello_s:g} s") from None
+        except LinkClosedError:
+            return
+        finally:
+            end_listening()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for stream in self._streams.values():
+                stream.close()
+
+    def tell_control(self) -> None:
+        """Tell the page whether it controls. In the network's loop."""
+        self._say(welcome(self._controls(self), self.number, VERSION))
+
+    def statistics(self) -> ClientStatistics:
+        """Any thread."""
+        stream = self._streams.get(0)
+        now, known = now_ns(), self._clock.synchronised
+        return ClientStatistics(
+            self.link.name,
+            self._controls(self) if self._loop else False,
+            stream.payload if stream else None,
+            stream.flow.in_flight if stream else 0,
+            stream.flow.step.size if stream else 0,
+            stream.flow.step.bits_s if stream else 0,
+            self._sent,
+            self._displayed,
+            self._bytes,
+            self._delay_ns,
+            self._clock.offset_ns(now) if known else None,
+            self._clock.error_bound_ns(now) if known else None,
+            self._page,
+        )
+
+    # What the page says.
+
+    async def _hear_out(self) -> None:
+        while (data := await self.link.receive()) is not None:
+            message = parse_message(data)
+            self._take(message, now_ns())
+
+    def _take(self, message: Message, at_ns: int) -> None:
+        kind = message.kind
+        if kind == MessageKind.SAMPLE:
+            self._take_sample(message, at_ns)
+        elif kind == MessageKind.DISPLAYED:
+            shown = Displayed.of(message)
+            stream = self._streams.get(shown.person)
+            delay = stream.flow.displayed(shown.frame_id, at_ns) if stream else None
+            if delay is not None:
+                self._displayed, self._delay_ns = self._displayed + 1, delay
+            self._wake.set()
+        elif kind == MessageKind.ECHO:
+            self._take_echo(EchoMessage.of(message), at_ns)
+        elif kind == MessageKind.NEED_KEY:
+            need = NeedKey.of(message)
+            stream = self._streams.get(need.person)
+            if stream:
+                stream.flow.need_key(need.received)
+                stream.scene = (-1, None)
+            self._wake.set()
+        elif kind == MessageKind.PANEL_MOVED:
+            moved = PanelMoved.of(message)
+            if self._controls(self):
+                self.on_panel_moved(moved)
+        elif kind == MessageKind.WISH:
+            self._wish = Wish.of(message)
+            self._wake.set()
+        elif kind == MessageKind.STATISTICS:
+            self._page = PageStatistics.of(message)
+        else:
+            raise MessageError(f"expected a message of a page, got {kind.name}")
+
+    def _take_sample(self, message: Message, at_ns: int) -> None:
+        sample = parse_sample(message)
+        if not (self._clock.synchronised and self._controls(self)):
+            return
+        t_ns = self._clock.local_from_remote(sample.device_ns)
+        # Also a device's clock may be set, and then nothing may go back in time.
+        if abs(t_ns - at_ns) > self.options.largest_future_ns or t_ns <= self._sample_ns:
+            return
+        self._sample_ns = t_ns
+        self.on_sample(self.link.name, sample.at(t_ns))
+
+    def _take_echo(self, echo: EchoMessage, at_ns: int) -> None:
+        if echo.answered_ns is None:
+            self._say(EchoMessage(echo.asked_ns, at_ns).message())
+        elif at_ns - 60_000_000_000 < echo.asked_ns <= at_ns:
+            self._clock.add(Echo(echo.asked_ns, echo.answered_ns, at_ns))
+
+    # What the page is sent.
+
+    def _changed(self) -> None:
+        loop = self._loop
+        if loop is not None and not self._woken:
+            self._woken = True
+            try:
+                loop.call_soon_threadsafe(self._wake_up)
+            except RuntimeError:
+                return  # the network has stopped
+
+    def _wake_up(self) -> None:
+        self._woken = False
+        self._wake.set()
+
+    def _heard(self, packet: bytes, t_ns: int, person: int) -> None:
+        part = Section(SectionKind.OPUS, packet)
+        self._sound.append(Message(MessageKind.AUDIO, (part,), t_ns=t_ns, person=person))
+        self._changed()
+
+    def _say(self, message: Message) -> None:
+        self._waiting.append(message)
+        self._wake.set()
+
+    async def _ask_on(self) -> None:
+        for k in range(1 << 62):
+            self._say(EchoMessage(now_ns()).message())
+            early = k < self.options.first_echoes
+            await asyncio.sleep(0.05 if early else self.options.echo_s)
+
+    async def _send_on(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self.options.look_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            busy = True
+            while busy:
+                await self._send_waiting()
+                busy = await self._send_panels()
+                for person, shown in self._shown.people().items():
+                    await self._send_waiting()
+                    busy = await self._send_person(person, shown) or busy
+            await self._send_departures()
+
+    async def _send(self, message: Message) -> None:
+        data = pack_message(message)
+        self._bytes += len(data)
+        await self.link.send(data)
+
+    async def _send_waiting(self) -> None:
+        while self._waiting or self._sound:
+            queue = self._waiting or self._sound
+            message = queue.popleft()
+            if message.kind == MessageKind.ECHO and EchoMessage.of(message).answered_ns is None:
+                message = EchoMessage(now_ns()).message()  # the time it leaves
+            await self._send(message)
+
+    async def _send_panels(self) -> bool:
+        shown = self._shown.panels()
+        panels = {panel.id: panel for panel in shown.panels} if shown else {}
+        for panel_id in [known for known in self._panels if known not in panels]:
+            del self._panels[panel_id]
+            await self._send(panel_gone(panel_id))
+        for panel in panels.values():
+            known = self._panels.get(panel.id)
+            if known is panel:
+                continue
+            picture = None
+            if known is None or not _same_picture(known, panel):
+                picture = await self._in_executor(panel_picture, panel)
+            elif _same_place(known, panel):
+                self._panels[panel.id] = panel
+                continue
+            self._panels[panel.id] = panel
+            await self._send(panel_message(panel, picture))
+            return True  # one at a time, so that avatar frames come between
+        return False
+
+    async def _send_departures(self) -> None:
+        people = self._shown.people()
+        for person in [known for known in self._streams if known not in people]:
+            self._streams.pop(person).close()
+            await self._send(scene(person, None, None))
+
+    async def _send_person(self, person: int, shown: ShownPerson) -> bool:
+        """One frame, if there is a new one and room for it."""
+        stream = self._streams.setdefault(person, PersonStream(self.options.flow))
+        now = now_ns()
+        room = stream.flow.may_send(now)
+        payload = stream.choice.choose(
+            self._hello.can, shown.sources, self._wish.payload, stream.flow.starved(now), now
+        )
+        if payload != stream.payload:
+            stream.payload, stream.flow.key_needed = payload, True
+            stream.flow.frozen = payload is not Payload.GEOMETRY
+        if not room or payload is None:
+            return False
+        if payload is Payload.CODE:
+            return await self._send_code(person, shown, stream)
+        if payload is Payload.VIDEO:
+            return await self._send_picture(person, shown, stream)
+        return await self._send_mesh(person, shown, stream)
+
+    async def _send_mesh(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
+        mesh, flow = shown.mesh, stream.flow
+        fresh = shown.mesh_number != stream.mesh_number
+        if mesh is None or not (fresh or (flow.key_needed and not stream.unfit)):
+            return False
+        stream.mesh_number = shown.mesh_number
+        if stream.encoding is None:
+            nodes = Capability.NODES in self._hello.can
+            stream.encoding = AvatarEncoding(self._blobs, person, nodes, self._hello.texture_size)
+        frame_id, key = self._next_id(), flow.key_needed
+        try:
+            encoded = await self._in_executor(
+                stream.encoding.encode, mesh, frame_id, flow.step, key
+            )
+        except (ValueError, RuntimeError) as error:
+            if not stream.unfit:
+                log.warning("%s: an avatar cannot be sent: %s", self.link.name, error)
+            stream.unfit = flow.key_needed = True
+            return False
+        stream.unfit = False
+        described = encoded.entry.number, shown.decoder
+        if encoded.new_scene or stream.scene != described:
+            stream.scene = described
+            await self._send(scene(person, encoded.entry, shown.decoder))
+        await self._send_frame(stream, encoded.message)
+        return True
+
+    async def _send_code(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
+        if stream.scene != (0, shown.decoder):
+            stream.scene = (0, shown.decoder)
+            await self._send(scene(person, None, shown.decoder))
+        for number, packet, t_ns in shown.codes:
+            if number <= stream.code_number:
+                continue
+            stream.code_number = number
+            part = (Section(SectionKind.CODE, packet),)
+            key = stream.flow.key_needed
+            message = Message(MessageKind.AVATAR, part, self._next_id(), t_ns, person, key)
+            await self._send_frame(stream, message)
+            return True
+        return False
+
+    async def _send_picture(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
+        picture = shown.picture
+        if picture is None or shown.picture_number == stream.picture_number:
+            return False
+        stream.picture_number = shown.picture_number
+        key = stream.flow.key_needed
+        data, alone = await self._in_executor(self._encode_picture, stream, picture, key)
+        parts = [Section(SectionKind.H264, data, int(alone))]
+        parts += [Section(SectionKind.VIEW, pack_view(view)) for view in picture.views]
+        message = Message(
+            MessageKind.VIDEO, tuple(parts), self._next_id(), picture.t_ns, person, alone
+        )
+        await self._send_frame(stream, message)
+        return True
+
+    def _encode_picture(
+        self, stream: PersonStream, picture: StereoPicture, key: bool
+    ) -> tuple[bytes, bool]:
+        height, width = (side - side % 2 for side in picture.rgb.shape[:2])
+        if stream.video is None or stream.video.size != (width, height):
+            options = TextureVideoOptions(preset="ultrafast")
+            stream.video = TextureVideoEncoder((width, height), self.options.video_bits_s, options)
+        return stream.video.encode(picture.rgb, key)
+
+    async def _send_frame(self, stream: PersonStream, message: Message) -> None:
+        stream.flow.sent(message.frame_id, now_ns(), message.key)
+        self._sent += 1
+        await self._send(message)
+
+    def _next_id(self) -> int:
+        self._frame_id = self._frame_id % MOST_FRAME_ID + 1
+        return self._frame_id
+
+    async def _in_executor(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
+
+
+def _same_picture(a: Panel, b: Panel) -> bool:
+    if a.rgba.shape != b.rgba.shape:
+        return False
+    return a.rgba.base is b.rgba.base is not None or bool((a.rgba == b.rgba).all())
+
+
+def _same_place(a: Panel, b: Panel) -> bool:
+    return (
+        (a.anchor, a.size_m, a.generated_by) == (b.anchor, b.size_m, b.generated_by)
+        and bool((a.anchor_from_panel.wxyz == b.anchor_from_panel.wxyz).all())
+        and bool((a.anchor_from_panel.xyz == b.anchor_from_panel.xyz).all())
+    )
