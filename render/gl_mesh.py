@@ -13,7 +13,7 @@ from OpenGL import GL
 
 from render.gl_basis import GlBasisCache
 from render.gl_objects import Buffer, Texture, TextureFormat, VertexArray
-from render.materials import Material, material_of
+from render.materials import DRAW_ORDER, Material, material_of
 from render.relief import relief_map, slope_scale
 from render.silhouette import EdgeTable
 from streams.mesh_nodes import MeshNodes
@@ -22,9 +22,6 @@ from streams.topology import PARTS, Topology
 
 _ALBEDO_LEVELS = 3
 """Mip levels made a frame: a face fills the texture enough that more would not be sampled."""
-_DRAW_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash", "glasses")
-"""Cloth first, because it hides skin. Fibres and glasses last: they are blended over the rest.
-Within a part, faces keep the topology's order."""
 _OUTLINED = ("cloth", "skin", "teeth")
 """Parts whose edges are seen; eye balls and tongue end behind lids and lips."""
 
@@ -181,7 +178,7 @@ def _by_part(topology: Topology) -> tuple[tuple[PartRange, ...], npt.NDArray[np.
     face_parts = topology.parts[topology.faces[:, 0]] if len(topology.faces) else np.empty(0, int)
 
     def runs() -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
-        for part in _DRAW_ORDER:
+        for part in DRAW_ORDER:
             faces = topology.faces[face_parts == PARTS.index(part)]
             if len(faces):
                 yield part, faces

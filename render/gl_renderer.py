@@ -22,7 +22,13 @@ from render.gl_objects import DepthTarget, Framebuffer, Program
 from render.gl_panels import GlPanels
 from render.gl_targets import Target, Targets
 from render.materials import SHADER_KINDS
-from render.projection_matrix import ShadowFrame, clip_from_world, metres_from_depth, shadow_frame
+from render.projection_matrix import (
+    SHADOW_TEXELS,
+    ShadowFrame,
+    clip_from_world,
+    metres_from_depth,
+    shadow_frame,
+)
 from render.renderer import RenderOptions, require_drawable
 from render.shader_text import mesh_program
 from streams.closing import Releasing
@@ -32,8 +38,6 @@ from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.view import View
 
-_SHADOW_TEXELS = 160
-"""The penumbra is wide: finer would not show."""
 Uniforms = dict[str, npt.NDArray[np.float32]]
 
 
@@ -47,7 +51,7 @@ class GlRenderer(Releasing):
         self.antialias = _chosen_antialias(options.antialias)
         """What "auto" became."""
         self._shadow = (
-            DepthTarget(_SHADOW_TEXELS) if options.shadows and options.environment.lights else None
+            DepthTarget(SHADOW_TEXELS) if options.shadows and options.environment.lights else None
         )
         self._programs: dict[tuple[str, bool], Program] = {}
         for kind in SHADER_KINDS:
@@ -168,9 +172,9 @@ class GlRenderer(Releasing):
         if self._shadow is None:
             return None
         light = self._options.environment.lights[0]
-        frame = shadow_frame(light, mesh.vertices, _SHADOW_TEXELS)
+        frame = shadow_frame(light, mesh.vertices, SHADOW_TEXELS)
         self._shadow.bind()
-        GL.glViewport(0, 0, _SHADOW_TEXELS, _SHADOW_TEXELS)
+        GL.glViewport(0, 0, SHADOW_TEXELS, SHADOW_TEXELS)
         GL.glEnable(GL.GL_DEPTH_TEST)
         GL.glClear(GL.GL_DEPTH_BUFFER_BIT)
         self._shadow_program.use()

@@ -9,6 +9,9 @@ import numpy as np
 from streams.topology import PARTS
 
 SHADER_KINDS = ("skin", "wet", "fibre", "cloth", "baked")
+DRAW_ORDER = ("cloth", "skin", "eye", "teeth", "tongue", "hair", "lash", "glasses")
+"""Cloth first, because it hides skin. Fibres and glasses last: they are blended over the rest.
+Within a part, faces keep the topology's order."""
 
 
 @dataclass(frozen=True, slots=True)

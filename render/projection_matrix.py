@@ -64,8 +64,14 @@ class ShadowFrame:
     """(2,) float64 the penumbra's radius in the box's width and height."""
 
 
-_PENUMBRA_M = 0.012
+PENUMBRA_M = 0.012
 """Metres: what a soft box of a studio's size gives a few centimetres behind an edge."""
+SHADOW_TEXELS = 160
+"""Of the map each way. The penumbra is wide: finer would not show."""
+SHADOW_MARGIN_M = 0.005
+"""How far the box reaches beyond the mesh."""
+SHADOW_BIAS_M = 0.002
+"""How far it is moved towards the light, besides half a texel."""
 
 
 def shadow_frame(light: SoftLight, vertices: npt.NDArray[np.float32], texels: int) -> ShadowFrame:
@@ -75,8 +81,8 @@ def shadow_frame(light: SoftLight, vertices: npt.NDArray[np.float32], texels: in
     x /= max(float(np.linalg.norm(x)), 1e-6)
     axes = np.stack([x, np.cross(z, x), z])
     seen = axes.astype(np.float32) @ vertices.T
-    low = seen.min(axis=1).astype(np.float64) - 0.005
-    high = seen.max(axis=1).astype(np.float64) + 0.005
+    low = seen.min(axis=1).astype(np.float64) - SHADOW_MARGIN_M
+    high = seen.max(axis=1).astype(np.float64) + SHADOW_MARGIN_M
     size = high - low
     clip = np.eye(4)
     clip[:3, :3] = axes * (2.0 / size)[:, None]
@@ -86,7 +92,7 @@ def shadow_frame(light: SoftLight, vertices: npt.NDArray[np.float32], texels: in
     to_texture[:3, :3] *= 0.5
     to_texture[:3, 3] = 0.5
     # The shader follows the surface's plane; what is left is the size of a texel and curvature.
-    bias = 0.5 * float(max(size[0], size[1])) / texels + 0.002
+    bias = 0.5 * float(max(size[0], size[1])) / texels + SHADOW_BIAS_M
     texture = to_texture @ clip
     texture[2, 3] -= bias / size[2]
-    return ShadowFrame(clip, texture, _PENUMBRA_M / size[:2])
+    return ShadowFrame(clip, texture, PENUMBRA_M / size[:2])

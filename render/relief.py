@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 HEIGHT_RANGE_M = 0.001
 """Metres between heights 0 and 1 (see Topology.surface)."""
-_STEEPEST = 0.12
+STEEPEST = 0.12
 """Height change a texel (0..1) that the 8 bits can hold; steeper is clipped."""
 
 
@@ -19,7 +19,7 @@ def relief_map(surface: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if height.shape[axis] < 2:
             packed[..., channel] = 128
             continue
-        slope = np.gradient(height, axis=axis) / _STEEPEST
+        slope = np.gradient(height, axis=axis) / STEEPEST
         packed[..., channel] = np.rint(128.0 + 127.0 * np.clip(slope, -1.0, 1.0)).astype(np.uint8)
     return packed
 
@@ -27,4 +27,4 @@ def relief_map(surface: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def slope_scale(surface: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """(2,) float32: metres of height a unit of uv, a unit of (code / 255 - 128 / 255)."""
     h, w = surface.shape[:2]
-    return np.array([w, h], np.float32) * np.float32(_STEEPEST * HEIGHT_RANGE_M * 255.0 / 127.0)
+    return np.array([w, h], np.float32) * np.float32(STEEPEST * HEIGHT_RANGE_M * 255.0 / 127.0)

@@ -1,0 +1,114 @@
+// Everybody who is shown: the newest frame of each, where they stand, and how fresh they are.
+
+import { Matrix4, Vector3 } from "./vendor/three.module.min.js";
+import { AvatarMesh } from "./avatar_mesh.js";
+import { headOf, Seats } from "./seats.js";
+
+const STALE_MS = 1500; // after this long without a frame, a person fades
+const FADE_MS = 500;
+
+export class People {
+  constructor(programs, scene, report) {
+    this.programs = programs;
+    this.scene = scene;
+    this.report = report;
+    this.seats = new Seats();
+    this.people = new Map(); // person -> {mesh, topology, waiting, shown, arrivedAt}
+    this.linked = true;
+  }
+
+  #of(person) {
+    let found = this.people.get(person);
+    if (!found) {
+      found = { mesh: null, topology: null, waiting: null, shown: null, arrivedAt: 0, seated: null };
+      this.people.set(person, found);
+    }
+    return found;
+  }
+
+  /** A "topology" message: programs are fetched, then frames of this id can be shown. */
+  async describe(topology) {
+    const who = this.#of(topology.person);
+    who.topology = topology;
+    try {
+      const mesh = await AvatarMesh.open(this.programs, topology);
+      if (who.topology !== topology) return mesh.dispose(); // a newer one came meanwhile
+      who.mesh?.dispose();
+      who.mesh = mesh;
+      mesh.object.matrixAutoUpdate = false;
+      this.scene.add(mesh.object);
+    } catch (error) {
+      this.report(`an avatar cannot be shown: ${error.message}`);
+    }
+  }
+
+  /** An "avatar" message: the newest waits for the next drawing, an older one is given back. */
+  receive(message) {
+    const who = this.#of(message.person);
+    closeFrame(who.waiting);
+    who.waiting = message;
+    who.arrivedAt = performance.now();
+  }
+
+  gone(person) {
+    const who = this.people.get(person);
+    closeFrame(who?.waiting);
+    who?.mesh?.dispose();
+    this.people.delete(person);
+    this.seats.people.delete(person);
+  }
+
+  /** Before drawing: take what waits. Returns the messages that are shown for the first time. */
+  update(renderer) {
+    const displayed = [], now = performance.now();
+    for (const [person, who] of this.people) {
+      if (!who.mesh) continue;
+      if (who.waiting?.id === who.mesh.id) {
+        const message = who.waiting;
+        who.waiting = null;
+        who.mesh.show(message);
+        who.shown = message;
+        who.shownAt = now;
+        displayed.push(message);
+        if (who.seated !== who.mesh.id) {
+          who.seated = who.mesh.id;
+          const head = headOf(message.vertices, who.topology.parts, this.programs.studio);
+          this.seats.take(person, head);
+        }
+      }
+      this.seats.stageFromWorld(person, who.mesh.object.matrix);
+      who.mesh.object.matrixWorldNeedsUpdate = true;
+      who.mesh.fade(this.#opacity(who, now));
+      who.mesh.prepare(renderer);
+    }
+    return displayed;
+  }
+
+  #opacity(who, now) {
+    const late = now - who.arrivedAt - STALE_MS;
+    return Math.max(0, Math.min(1, 1 - late / FADE_MS));
+  }
+
+  /** Milliseconds since the newest frame of anybody came, or null when none ever did. */
+  sinceFrame() {
+    const times = [...this.people.values()].map((who) => who.arrivedAt).filter((at) => at > 0);
+    return times.length ? performance.now() - Math.max(...times) : null;
+  }
+
+  /** Where somebody's mouth is (stage). */
+  mouth(person, into = new Vector3()) {
+    const seat = this.seats.people.get(person);
+    if (!seat) return into.set(0, 1.4, -0.9);
+    into.copy(seat.head);
+    into.y -= 0.07;
+    into.z += 0.03;
+    return into.applyMatrix4(this.seats.stageFromWorld(person, MATRIX));
+  }
+}
+
+const MATRIX = new Matrix4();
+
+function closeFrame(message) {
+  const picture = message?.texture?.frame ?? message?.texture?.image;
+  picture?.close?.();
+}
