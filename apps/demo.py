@@ -36,7 +36,8 @@ class Demo:
             preview = replace(preview, out=Path("demo.mp4"))
             print(f"There is no display, so this goes into {Path('demo.mp4').absolute()}")
         elif self.out is None:
-            from apps.preview_window import NoWindowError, show_preview
+            from apps.preview_window import show_preview
+            from apps.window_hud import NoWindowError
 
             try:
                 show_preview(preview, loop=True)

@@ -14,19 +14,11 @@ from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import recording_of
 from apps.usage import FailedError, UsageError
 from apps.viewpoint import fitted_view
+from apps.window_hud import POLL_S, Hud, NoWindowError
 from capture.frame_source import FrameSource
 from render.gl_context import GlUnavailableError
 from render.renderer import RenderOptions
 from render.window import Window, WindowOptions
-
-POLL_S = 0.03
-"""Keys are looked at so often even while no picture comes."""
-HUD_S = 0.5
-HUD_FRAMES = 60
-
-
-class NoWindowError(RuntimeError):
-    """There is no display, or no OpenGL in it. The message is one readable line."""
 
 
 def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
@@ -98,28 +90,3 @@ def _show(window: Window, pipeline: Pipeline, meter: Meter, seconds: float | Non
         window.show(None if shown is None else shown.frame.rgb, hud.lines(drawn))
         if seconds is not None and time.monotonic() - begun >= seconds:
             return
-
-
-class Hud:
-    """The lines in the window's corner, made anew twice a second."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._since = time.monotonic()
-        self._pictures = 0
-        self._lines: tuple[str, ...] = ("loading ...",)
-
-    def lines(self, drawn: Drawn | None, live: bool = True) -> tuple[str, ...]:
-        """What to show now; how old a picture is means something for live sources only."""
-        now = time.monotonic()
-        self._pictures += drawn is not None
-        if drawn is not None and now - self._since >= HUD_S:
-            rate = self._pictures / (now - self._since)
-            self._since, self._pictures = now, 0
-            costs = self._meter.costs(HUD_FRAMES)
-            self._lines = (
-                f"{rate:.0f} pictures/s" + (f", {drawn.age_ms:.0f} ms old" if live else ""),
-                *(f"{cost.stage} {cost.wall_median:.1f} ms" for cost in costs),
-                "Esc quits",
-            )
-        return self._lines

@@ -254,10 +254,17 @@ def open_sound(source_spec: str) -> Callable[[], RecordSource]:
             raise FailedError(f"{error}; leave audio out of --seams") from error
         return lambda: SoundTrack(Path(where))
     elif kind == "webcam":
-        from capture.microphone import Microphone
-
-        return Microphone
+        return _microphone
     raise FailedError(f"--seams audio: {source_spec} has no sound; leave audio out")
+
+
+def _microphone() -> RecordSource:
+    from capture.microphone import Microphone
+
+    try:
+        return Microphone()
+    except SourceError as error:
+        raise FailedError(f"{error}, or leave audio out of --seams") from error
 
 
 def software() -> str:

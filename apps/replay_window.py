@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from apps.meter import Meter
 from apps.pipeline import Drawn, Pipeline, PipelineOptions
-from apps.preview_window import POLL_S, Hud, NoWindowError
 from apps.replay_pace import Pace
 from apps.replay_stages import Replay
 from apps.timeline import Timeline
 from apps.timeline_bar import bar_picture, is_on_bar, share_at
 from apps.usage import FailedError
+from apps.window_hud import POLL_S, Hud, NoWindowError
 from render.gl_context import GlUnavailableError
 from render.renderer import RenderOptions
 from render.window import Window, WindowOptions

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apps.export_options import ExportOptions
 from apps.secret import secret_of
 from apps.sound_line import SoundFormat
 from apps.usage import FailedError
@@ -21,13 +22,12 @@ from streams.tracked_state import SIDES, TrackedState
 from streams.view import View
 
 if TYPE_CHECKING:
-    from apps.export import Export
     from apps.session_film import FilmTake
 
 USUAL_SIZE = (1280, 720)
 
 
-def export_session(export: Export) -> tuple[tuple[Path, ...], str]:
+def export_session(export: ExportOptions) -> tuple[tuple[Path, ...], str]:
     """Write `export.out`; return the files and what is in them, in words.
 
     Raises SessionError for a session that cannot be read, FailedError where it does not hold what
@@ -56,7 +56,7 @@ def _written(part: _Part, ending: str) -> tuple[tuple[Path, ...], str]:
 class _Part:
     """What of a session is exported."""
 
-    def __init__(self, session: SessionReader, export: Export) -> None:
+    def __init__(self, session: SessionReader, export: ExportOptions) -> None:
         self.session, self.export = session, export
         self.notes: list[str] = []
         """What a user should know of what was chosen."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from apps.usage import FailedError
 from avatar.consent import SENTENCE, Consent, is_said
-
-if TYPE_CHECKING:
-    from av import AudioFrame
+from capture.frame_source import SourceError
+from streams.audio_block import AudioBlock
 
 Int16 = npt.NDArray[np.int16]
 
@@ -27,8 +26,6 @@ RATE = 16_000
 MICROPHONE = "mic"
 RECORDED_S = 12.0
 LONGEST_S = 60.0
-PATIENCE_S = 3.0
-"""For a device that gives its last samples late."""
 LEAST_LEVEL = 200.0
 """RMS of 16-bit samples below which a microphone heard nothing."""
 
@@ -62,56 +59,45 @@ def spoken_consent(person: str, source: str) -> Consent:
 
 def read_sound(path: Path) -> Sound:
     """Any sound file that FFmpeg reads. Raises FailedError."""
-    import av
-    import av.error
+    from capture.sound_track import NoSoundError, SoundTrack
 
-    parts: list[Int16] = []
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise FailedError(f"--spoken {path}: holds no sound")
-            resampler = av.AudioResampler("s16", "mono", RATE)
-            for frame in container.decode(audio=0):
-                parts += [_samples(x) for x in resampler.resample(frame)]
-                if sum(map(len, parts)) > LONGEST_S * RATE:
-                    raise FailedError(f"--spoken {path}: expected at most {LONGEST_S:.0f} s")
-            parts += [_samples(x) for x in resampler.resample(None)]
-    except (OSError, av.error.FFmpegError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise FailedError(f"--spoken {path}: cannot be read as sound ({reason})") from error
-    return Sound(np.concatenate([*parts, np.zeros(0, np.int16)]))
-
-
-def _samples(frame: AudioFrame) -> Int16:
-    return np.asarray(frame.to_ndarray(), np.int16).ravel()
+        with SoundTrack(path, RATE) as track:
+            sound = _joined(track, LONGEST_S + 1.0)
+    except NoSoundError as error:
+        raise FailedError(f"--spoken {error}") from error
+    except SourceError as error:
+        raise FailedError(f"--spoken: cannot be read as sound ({error})") from error
+    if len(sound.samples) > LONGEST_S * RATE:
+        raise FailedError(f"--spoken {path}: expected at most {LONGEST_S:.0f} s")
+    return sound
 
 
 def record(seconds: float = RECORDED_S) -> Sound:
     """From the default microphone. Raises FailedError when there is none or it is silent."""
+    from capture.microphone import Microphone
+
     try:
-        import sounddevice
-    except ImportError as error:
-        raise FailedError(_extra()) from error
-    except OSError as error:
-        raise FailedError(
-            "--spoken mic: needs PortAudio (Debian, Ubuntu: apt-get install libportaudio2), or "
-            "record a sound file elsewhere and give --spoken FILE.wav"
-        ) from error
-    print(f"Read aloud, within {seconds:.0f} s:\n  {SENTENCE}", flush=True)
-    try:
-        samples = sounddevice.rec(round(seconds * RATE), RATE, channels=1, dtype="int16")
-        latest = time.monotonic() + seconds + PATIENCE_S
-        while sounddevice.get_stream().active and time.monotonic() < latest:
-            time.sleep(0.05)
-        sounddevice.stop()
-    except sounddevice.PortAudioError as error:
-        raise FailedError(
-            f"--spoken mic: no microphone ({error}); plug one in, or give --spoken FILE.wav"
-        ) from error
-    sound = Sound(np.ascontiguousarray(samples[:, 0], np.int16))
+        with Microphone() as microphone:
+            print(f"Read aloud, within {seconds:.0f} s:\n  {SENTENCE}", flush=True)
+            sound = _joined(microphone, seconds)
+    except SourceError as error:
+        raise FailedError(f"--spoken mic: {error}, or give --spoken FILE.wav") from error
     if float(np.sqrt((sound.samples.astype(np.float64) ** 2).mean())) < LEAST_LEVEL:
         raise FailedError("--spoken mic: the microphone heard nothing; is it muted?")
     return sound
+
+
+def _joined(blocks: Iterable[AudioBlock], seconds: float) -> Sound:
+    """What comes first, mono at RATE, up to so many seconds."""
+    parts: list[Int16] = [np.zeros(0, np.int16)]
+    left = round(seconds * RATE)
+    for block in blocks:
+        parts.append(block.samples[:left, 0])
+        left -= len(parts[-1])
+        if left <= 0:
+            break
+    return Sound(np.concatenate(parts))
 
 
 def recognised(sound: Sound) -> str:

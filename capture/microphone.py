@@ -39,8 +39,7 @@ class Microphone(Closing):
             import sounddevice
         except (ImportError, OSError) as error:
             raise SourceError(
-                "microphone: needs PortAudio (Debian, Ubuntu: apt-get install libportaudio2), or "
-                "leave audio out of --seams"
+                "microphone: needs PortAudio (Debian, Ubuntu: apt-get install libportaudio2)"
             ) from error
         try:
             self._stream = sounddevice.InputStream(
@@ -54,8 +53,7 @@ class Microphone(Closing):
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             raise SourceError(
-                f"microphone: cannot be opened ({' '.join(str(error).split())}); plug one in, or "
-                "leave audio out of --seams"
+                f"microphone: cannot be opened ({' '.join(str(error).split())}); plug one in"
             ) from error
 
     def __iter__(self) -> Iterator[AudioBlock]:

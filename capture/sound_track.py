@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -22,14 +23,16 @@ LEAST_BLOCK_S = 0.02
 
 
 class SoundTrack(Closing):
-    """Blocks of the first sound stream of a file, in order, at its own rate and channels.
+    """Blocks of the first sound stream of a file, in order, at its own rate and channels, or one
+    channel at a chosen rate.
 
     Times count from the same zero as `VideoFile`'s. What cannot be decoded is left out: a gap in
     the blocks' times; `damaged` counts it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises SourceError when the file cannot be read or has no sound."""
+    def __init__(self, path: Path, mono_rate: int | None = None) -> None:
+        """`mono_rate`: samples a second of the one channel that all are mixed to. Raises
+        SourceError when the file cannot be read or has no sound."""
         self.path = path
         self.damaged = 0
         self._container, self._stream = _open(path)
@@ -44,7 +47,11 @@ class SoundTrack(Closing):
             raise SourceError(
                 f"{path}: its sound has no rate or no channels; is the file complete?"
             )
-        self._resampler = AudioResampler("s16p", context.layout, self.rate)
+        layout = context.layout if mono_rate is None else "mono"
+        if mono_rate is not None:
+            self.rate, self.channels = mono_rate, 1
+        self._resampler = AudioResampler("s16p", layout, self.rate)
+        self._held_ns = 0 if mono_rate is None else 5_000_000
         self._blocks = self._joined()
 
     @staticmethod
@@ -92,10 +99,14 @@ class SoundTrack(Closing):
     def _pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """(t_ns, (N, C) int16) of each decoded frame."""
         next_ns = 0
-        for frame in self._frames():
-            if frame.pts is not None and frame.time_base is not None:
-                next_ns = round(frame.pts * frame.time_base * 1_000_000_000)
-            frame.pts = None
+        for frame in chain(self._frames(), (None,)):  # None: what the resampler still holds
+            if frame is not None:
+                if frame.pts is not None and frame.time_base is not None:
+                    told_ns = round(frame.pts * frame.time_base * 1_000_000_000)
+                    # The resampler holds some samples back; only a gap moves what comes out of it.
+                    if abs(told_ns - next_ns) > self._held_ns:
+                        next_ns = told_ns
+                frame.pts = None
             try:
                 pieces = [part.to_ndarray() for part in self._resampler.resample(frame)]
             except (av.error.FFmpegError, ValueError):

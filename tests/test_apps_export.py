@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from avatar.personal_avatar import PersonalAvatar, resting_state
 from benchmarks.morph_sheet import GlbFile, MorphHead
 from streams.face_shapes import FACE_SHAPES, SHAPE_INDEX
 from streams.rigid import Rigid
+from tests.gltf_validator import gltf_issues
 
 EXACT_M = 5e-6
 """Metres: moves below a micrometre a coordinate are left out of the file."""
@@ -164,38 +162,14 @@ def test_a_personal_head_rests_as_its_decoder_does(small_avatar: Path) -> None:
     assert np.abs(grown - wanted).max() * template.eye_radius < 1e-4
 
 
-def validator() -> list[str]:
-    """The Khronos glTF validator through node, where both are installed."""
-    script = (
-        "const v = require('gltf-validator'), fs = require('fs'), path = require('path');"
-        "const file = process.argv[1], folder = path.dirname(file);"
-        "v.validateBytes(new Uint8Array(fs.readFileSync(file)), {externalResourceFunction: "
-        "uri => Promise.resolve(new Uint8Array("
-        "fs.readFileSync(path.join(folder, decodeURIComponent(uri)))))})"
-        ".then(report => console.log(JSON.stringify(report.issues)));"
-    )
-    if shutil.which("node") is None:
-        pytest.skip("node is not installed")
-    found = subprocess.run(
-        ["node", "-e", "require('gltf-validator')"], capture_output=True, timeout=60, check=False
-    )
-    if found.returncode:
-        pytest.skip("node finds no gltf-validator (npm install gltf-validator; NODE_PATH)")
-    return ["node", "-e", script]
-
-
 def test_the_khronos_validator_has_nothing_to_say(
     shipped: Path, personal: Path, tmp_path: Path
 ) -> None:
-    command = validator()
     loose = tmp_path / "mei & co.gltf"
     assert run(["export", "mei", "--out", str(loose), "--texture", "2048"]) == 0
     assert (tmp_path / "mei & co.bin").exists()
     for path in (shipped, personal, loose):
-        said = subprocess.run(
-            [*command, str(path)], capture_output=True, text=True, timeout=120, check=True
-        )
-        issues = json.loads(said.stdout)
+        issues = gltf_issues(path)
         assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"][:3]
 
 

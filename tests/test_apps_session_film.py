@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -222,3 +223,21 @@ def test_a_sound_track_says_what_is_wrong_with_it(tmp_path: Path, demo_clip: Pat
     if track is not None:
         track.close()
         assert list(track) == []
+
+
+def test_a_sound_track_mixes_to_one_channel_at_a_chosen_rate(tmp_path: Path) -> None:
+    rate, seconds = 44_100, 1.0
+    t = np.arange(round(rate * seconds)) / rate
+    left = (9000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((2, 2, rate, 0, "NONE", ""))
+        file.writeframes(np.stack([left, left], 1).tobytes())
+    with SoundTrack(tmp_path / "a.wav", 16_000) as track:
+        assert (track.rate, track.channels) == (16_000, 1)
+        blocks = list(track)
+    samples = np.concatenate([block.samples[:, 0] for block in blocks])
+    assert abs(len(samples) - 16_000) <= 1
+    wanted = 9000 * np.sin(2 * np.pi * 440 * np.arange(len(samples)) / 16_000)
+    assert np.abs(samples - wanted)[100:-100].max() < 200
+    ends = [block.t_ns + len(block.samples) * 62_500 for block in blocks]
+    assert all(abs(a - b.t_ns) < 2e6 for a, b in zip(ends, blocks[1:], strict=False))

@@ -105,10 +105,13 @@ def make_machine(root: Path) -> Machine:
     (root / "bin").mkdir()
     machine.answer("dpkg-query", "echo installed")
     machine.answer("apt-get", 'echo "$@" >> "$(dirname "$0")/apt.txt"')
+    machine.answer("npm", 'echo "$@" >> "$(dirname "$0")/npm.txt"')
     machine.answer("sudo", "exit 1")
     machine.project.mkdir()
     shutil.copy(SCRIPT, machine.project / "visavis")
     (machine.project / "pyproject.toml").write_text(PYPROJECT)
+    (machine.project / "tests" / "webxr").mkdir(parents=True)
+    (machine.project / "tests" / "webxr" / "package.json").write_text("{}")
     (machine.project / "backend.py").write_text(BACKEND)
     (machine.project / "small.py").write_text(PROGRAM)
     return machine
@@ -162,9 +165,12 @@ def test_other_softwares_python_path_is_ignored(ready: Machine, tmp_path: Path) 
 
 
 def test_the_tests_need_more_and_other_verbs_are_content_with_it(ready: Machine) -> None:
+    asked_of_npm = ready.root / "bin" / "npm.txt"
+    assert not asked_of_npm.exists()
     done = ready.call("test", "-x")
     assert "set up." in done.stderr
     assert done.stdout.endswith("|test|-x\n")
+    assert asked_of_npm.read_text().startswith(f"install --prefix {ready.project}/tests/webxr ")
     assert ready.call("test").stderr == ""
     assert ready.call("demo").stderr == ""
 
@@ -222,6 +228,14 @@ def test_with_root_it_installs_what_is_missing(fresh: Machine, user: str) -> Non
     assert (fresh.root / "bin" / "apt.txt").read_text() == (
         "update\ninstall -y --no-install-recommends libgles2\n"
     )
+
+
+def test_why_npm_failed(fresh: Machine) -> None:
+    fresh.answer("npm", "echo 'npm error network request to https://x failed: ETIMEDOUT'; exit 1")
+    done = fresh.call("test")
+    assert done.returncode == 1
+    assert "the npm packages of tests/webxr could not be installed" in done.stderr
+    assert fresh.call("x").returncode == 0  # other verbs do not need them
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ class Page {
     this.layers = null;
     this.stageFromViewer = null;
     this.people.seats.gather(new Vector3(0, 1.5, 0), 0);
+    this.stage.backdrop.yaw = 0;
     document.body.classList.remove("immersed");
   }
 
@@ -112,6 +113,7 @@ class Page {
     const yaw = Math.atan2(e[8], e[10]);
     this.people.seats.gather(viewer, yaw);
     this.board.seat(viewer, yaw);
+    this.stage.backdrop.yaw = yaw;
   }
 
   #things() {
