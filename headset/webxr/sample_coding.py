@@ -46,10 +46,6 @@ ANGLE = 32767.0 / (np.pi / 2.0)
 EYE_FROM_VIEW = Rigid(np.array([0.0, 1.0, 0.0, 0.0]))
 """Half a turn about x: WebXR looks along -z with y up, our eyes along z with y down."""
 
-VIEWER_FROM_HEAD = Rigid(np.array([0.0, 0.0, 1.0, 0.0]))
-"""Half a turn about y: WebXR's viewer looks along -z with x to its right, our head along z with x
-to its left."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceSample:
@@ -75,7 +71,7 @@ class DeviceSample:
 
 def pack_sample(sample: DeviceSample) -> Message:
     """Raises ValueError for what is more than 21 km away, or hands larger than 0.32 m."""
-    head = sample.world_from_head @ VIEWER_FROM_HEAD.inverse()
+    head = sample.world_from_head
     largest, small = _small_three(head)
     parts = [Section(SectionKind.HEAD, HEAD.pack(*_steps(head.xyz), *small, largest))]
     hands = ((SectionKind.LEFT_HAND, sample.left), (SectionKind.RIGHT_HAND, sample.right))
@@ -100,7 +96,7 @@ def parse_sample(message: Message) -> DeviceSample:
     )
     if len(views) > len(EYES):
         raise MessageError(f"sample: expected at most {len(EYES)} views, got {len(views)}")
-    return DeviceSample(message.t_ns, head @ VIEWER_FROM_HEAD, left, right, views)
+    return DeviceSample(message.t_ns, head, left, right, views)
 
 
 def pack_view(view: View) -> bytes:
