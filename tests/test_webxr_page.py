@@ -500,13 +500,13 @@ def test_planes_of_a_decoder_become_the_picture(bench: OpenPage) -> None:
 
 
 def i420(rgb: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], ...]:
-    """Y, U, V of BT.601 in limited range, chroma averaged over 2 x 2 pixels."""
+    """Y, U, V of BT.709 in limited range, chroma averaged over 2 x 2 pixels."""
     code = rgb.astype(float) / 255.0
-    luma = code @ [0.299, 0.587, 0.114]
+    luma = code @ [0.2126, 0.7152, 0.0722]
     height, width = luma.shape
     blocks = (height // 2, 2, width // 2, 2)
-    blue = ((code[..., 2] - luma) / 1.772).reshape(blocks).mean(axis=(1, 3))
-    red = ((code[..., 0] - luma) / 1.402).reshape(blocks).mean(axis=(1, 3))
+    blue = ((code[..., 2] - luma) / 1.8556).reshape(blocks).mean(axis=(1, 3))
+    red = ((code[..., 0] - luma) / 1.5748).reshape(blocks).mean(axis=(1, 3))
     return np.rint(16 + 219 * luma), np.rint(128 + 224 * blue), np.rint(128 + 224 * red)
 
 
