@@ -36,7 +36,7 @@ from avatar.packet_format import (
 from avatar.quantiser import Quantised, quantise, reconstructed, shifted_class
 from avatar.range_coder import RangeCoderError, RangeDecoder, RangeEncoder
 from avatar.rate_control import RateControl
-from avatar.symbol_tables import even_table, presence_table, rare_table
+from avatar.symbol_tables import Table, even_table, presence_table, rare_table
 from streams.avatar_code import ORIGINS, AvatarCode
 from streams.tracked_state import SIDES
 
@@ -74,13 +74,18 @@ class BitstreamOptions:
             raise ValueError(f"BitstreamOptions.heal_s: expected 0.1 to 2, got {self.heal_s}")
 
 
+def presence_tables() -> tuple[Table, ...]:
+    """Of whether each of GROUPS is in a packet: hands are often absent."""
+    return tuple(presence_table(16 if name in SIDES else 8) for name in GROUPS)
+
+
 class _State:
     """What both ends know of the last packet."""
 
     def __init__(self, numbers: CodeNumbers) -> None:
         self.numbers = numbers
         self.format = PacketFormat(numbers)
-        self.presence_tables = [presence_table(16 if name in SIDES else 8) for name in GROUPS]
+        self.presence_tables = presence_tables()
         self.row = np.zeros(numbers.size, np.int64)
         """All numbers; those of absent groups are 0."""
         self.presences: Presences = (ABSENT,) * len(GROUPS)

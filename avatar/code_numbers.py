@@ -141,8 +141,9 @@ class CodeNumbers:
         self.starts = np.array(ends[:-1])
         """(GROUPS,) where each of them begins."""
         self.size: int = ends[-1]
-        self._face_scale = _scale((4, TURN), (3, PLACE), (GAZE, ANGLE), (self.geometry, 1.0))
-        self._hand_scale = _scale(
+        # Integers a metre, radian, ... of each number of a face and of a hand.
+        self.face_scale = _scale((4, TURN), (3, PLACE), (GAZE, ANGLE), (self.geometry, 1.0))
+        self.hand_scale = _scale(
             (4, TURN), (3, PLACE), (ANGLES + SIDEWAYS, ANGLE), (1, 1.0), (SHAPE, PLACE)
         )
         fixed = [self.groups[name].step for name in GROUPS]
@@ -156,15 +157,15 @@ class CodeNumbers:
         pose = code.world_from_head
         if pose is None:
             return None
-        row = np.empty(len(self._face_scale))
+        row = np.empty(len(self.face_scale))
         row[:4], row[4:POSE] = pose.wxyz, pose.xyz
         row[POSE : POSE + GAZE] = gaze_angles(code.gaze).ravel()
         row[POSE + GAZE :] = code.geometry
-        return _whole(row * self._face_scale)
+        return _whole(row * self.face_scale)
 
     def face_of(self, numbers: Int64) -> tuple[Rigid, Float32, Float32]:
         """`world_from_head`, gaze (2, 3), geometry (P,)."""
-        row = numbers / self._face_scale
+        row = numbers / self.face_scale
         angles = np.minimum(np.maximum(row[POSE : POSE + GAZE], -1.5), 1.5)
         gaze = gaze_from_angles(angles.reshape(2, 2))
         return _pose_of(row), gaze, row[POSE + GAZE :].astype(np.float32)
@@ -203,7 +204,7 @@ class CodeNumbers:
         if not hands:
             return {}
         sides = tuple(hand.side for hand in hands)
-        rows = np.empty((len(hands), len(self._hand_scale)))
+        rows = np.empty((len(hands), len(self.hand_scale)))
         turns = np.empty((len(hands), 3, 3))
         local = np.empty((len(hands), 21, 3))
         for k, hand in enumerate(hands):
@@ -218,13 +219,13 @@ class CodeNumbers:
         rows[:, HAND : HAND + 15] = parts.bases.reshape(len(hands), -1)
         rows[:, HAND + 15 :] = parts.bones.reshape(len(hands), -1)
         rows[:, HAND:] -= usual_sizes(*sides)
-        return dict(zip(sides, _whole(rows * self._hand_scale), strict=True))
+        return dict(zip(sides, _whole(rows * self.hand_scale), strict=True))
 
     def hands_of(self, row: Int64, sides: tuple[str, ...]) -> tuple[HandPose, ...]:
         """The inverse of `hands`, for a row of all numbers."""
         if not sides:
             return ()
-        rows = np.array([row[self.spans[side]] for side in sides]) / self._hand_scale
+        rows = np.array([row[self.spans[side]] for side in sides]) / self.hand_scale
         sizes = rows[:, HAND:] + usual_sizes(*sides)
         angles = rows[:, POSE : POSE + ANGLES].reshape(-1, 5, 4)
         parts = HandParts(

@@ -67,6 +67,16 @@ class Avatar(Closing):
             decoder = Decoder.read(file, name, len(moving_vertices(head)))
         return Avatar(head, encoder, decoder, HandRig.open())
 
+    @property
+    def head(self) -> HeadMesh:
+        """At rest."""
+        return self._head
+
+    @property
+    def decoder(self) -> Decoder:
+        """The networks and bases that decode."""
+        return self._decoder
+
     def close(self) -> None:
         """Decoding and encoding afterwards raise ValueError. May be called twice."""
         self._closed = True

@@ -72,8 +72,12 @@ class Decoder:
     def field(self, appearance: Float32, view: Float32) -> Float32:
         """(APPEARANCE,) and the unit direction (3,) from the head to the eye, head frame ->
         (h, w, 3) float32 log factors on the neutral albedo, on `colour_basis.rectangle`."""
+        return self.colour_basis.field(self.nodes(appearance, view))
+
+    def nodes(self, appearance: Float32, view: Float32) -> Float32:
+        """(GRID, GRID, K) coefficients of the colour basis, of which `field` is the sum."""
         nodes = self.colour_network(np.concatenate([appearance, view, self.person]))
-        return self.colour_basis.field(nodes.reshape(GRID, GRID, -1))
+        return nodes.reshape(GRID, GRID, -1)
 
     def atlas_rectangle(self, atlas: int) -> tuple[int, int, int, int]:
         """The field's rectangle in texels of an atlas of this size."""

@@ -39,6 +39,10 @@ class LocalBasis:
         along = cv2.resize(np.eye(GRID, dtype=np.float32), (GRID, size))
         self._rows, self._columns = along[y : y + h].copy(), along[x : x + w].T.copy()
 
+    def planes(self) -> Float32:
+        """(K, h, w, 3) float32: the basis over the rectangle."""
+        return np.stack([np.stack(channels, -1) for channels in zip(*self._planes, strict=True)])
+
     def field(self, nodes: Float32) -> Float32:
         """(GRID, GRID, K) coefficients -> (h, w, 3) float32 on the rectangle."""
         coefficients = self._rows @ (nodes.transpose(2, 0, 1) @ self._columns)

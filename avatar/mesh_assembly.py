@@ -52,6 +52,11 @@ class MeshAssembly:
         topology = self._layout.topology(tuple(pieces))
         return topology, np.concatenate(vertices), np.concatenate(normals)
 
+    def whole(self) -> Topology:
+        """Of the head and both hands, left first: for those who keep what is not there out of sight
+        instead of changing the topology."""
+        return self._layout.topology((self._head, *(self._hand_pieces[side] for side in SIDES)))
+
 
 def view_direction(world_from_head: Rigid, view: View | None) -> Float32:
     """(3,) float32 unit vector, head frame, from the head towards the eye that looks at it."""
