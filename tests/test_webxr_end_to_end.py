@@ -31,7 +31,7 @@ from streams.panel import Panel
 from streams.rigid import Rigid
 from streams.shown_panels import ShownPanels
 from tests.headless_chromium import chromium
-from tests.page_browser import VIEW, OpenPage
+from tests.headset_page import VIEW, OpenPage
 
 RATE = 48000
 PANEL = Panel(

@@ -24,13 +24,12 @@ from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
 from tests.headless_chromium import chromium
-from tests.page_browser import IPD_M, PIXELS, SIZE, VIEW, OpenPage
+from tests.headset_page import IPD_M, PIXELS, SIZE, VIEW, OpenPage
 from tests.page_scene import (
     PageServer,
     avatar_message,
     link_message,
     panel_message,
-    rgba_picture,
     topology_message,
 )
 

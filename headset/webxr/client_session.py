@@ -130,6 +130,7 @@ class ClientSession:
         self._shown, self._blobs, self._executor = shown, blobs, executor
         self.on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None
         self.on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None
+        self.on_code_key: Callable[[int], None] = lambda _person: None
         self._controls: Callable[[ClientSession], bool] = lambda _session: True
         self._hello = Hello(Capability(0))
         self._wish = Wish()
@@ -228,6 +229,8 @@ class ClientSession:
             if stream:
                 stream.flow.need_key(need.received)
                 stream.scene = (-1, None)
+                if stream.payload is Payload.CODE:
+                    self.on_code_key(need.person)
             self._wake.set()
         elif kind == MessageKind.PANEL_MOVED:
             moved = PanelMoved.of(message)
@@ -257,6 +260,8 @@ class ClientSession:
             self._say(EchoMessage(echo.asked_ns, at_ns).message())
         elif at_ns - 60_000_000_000 < echo.asked_ns <= at_ns:
             self._clock.add(Echo(echo.asked_ns, echo.answered_ns, at_ns))
+            for stream in self._streams.values():
+                stream.flow.round_trip(at_ns - echo.asked_ns, at_ns)
 
     # What the page is sent.
 
@@ -355,6 +360,9 @@ class ClientSession:
         )
         if payload != stream.payload:
             stream.payload, stream.flow.key_needed = payload, True
+            if payload is Payload.CODE:
+                stream.code_number = max(stream.code_number, shown.code_number - 1)
+                self.on_code_key(person)
             stream.flow.frozen = payload is not Payload.GEOMETRY
         if not room or payload is None:
             return False

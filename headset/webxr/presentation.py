@@ -52,13 +52,16 @@ class Presentation(Closing):
         options: PresentationOptions | None = None,
         on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None,
         on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None,
+        on_code_key: Callable[[int], None] = lambda _person: None,
     ) -> None:
-        """`on_sample` (device's name, sample) and `on_panel_moved` are called in the network's
-        thread and must not wait."""
+        """`on_sample` (device's name, sample), `on_panel_moved` and `on_code_key` (the person whose
+        next packet must need no earlier one) are called in the network's thread and must not
+        wait."""
         self.options = options or PresentationOptions()
         self._blobs = SceneBlobs(blobs)
         self._shown = ShownPeople()
         self._on_sample, self._on_panel_moved = on_sample, on_panel_moved
+        self._on_code_key = on_code_key
         self._encoding = ThreadPoolExecutor(self.options.encoders, "visavis encoding")
         self._lock = threading.Lock()
         self._sessions: list[ClientSession] = []
@@ -109,6 +112,7 @@ class Presentation(Closing):
         )  # fmt: skip
         session.on_sample = self._on_sample
         session.on_panel_moved = self._on_panel_moved
+        session.on_code_key = self._on_code_key
         with self._lock:
             self._sessions.append(session)
         try:

@@ -65,6 +65,7 @@ class PageWorker {
       const { person, frameId, tMs } = message;
       const stream = this.people.get(person);
       if (!stream) return;
+      stream.seenFrom = message.eye ?? null;
       const decodeMs = stream.displayed(frameId);
       this.socket.send(client.displayed(person, frameId, tMs, decodeMs));
       this.traffic.displayed += 1;
@@ -88,7 +89,7 @@ class PageWorker {
     this.clock = new RemoteClock();
     this.#forgetAll();
     const { navigator, VideoDecoder } = this.scope;
-    let can = Can.GEOMETRY | Can.NODES | Can.OPUS;
+    let can = Can.GEOMETRY | Can.NODES | Can.CODE | Can.OPUS;
     if (VideoDecoder) can |= Can.H264 | Can.VIDEO;
     this.socket.send(client.hello(can, TEXTURE_SIZE, navigator?.userAgent ?? "page"));
     for (let k = 0; k < FIRST_ASKS; k++) setTimeout(() => this.#ask(), 50 * k);
@@ -142,7 +143,6 @@ class PageWorker {
         askKey: (who, received) => this.#askKey(who, received),
         local: (tMs) => this.#local(tMs),
         tell: (text) => this.#tell(text),
-        eye: () => this.eye,
       });
       stream.times = new Map();
       this.people.set(person, stream);
