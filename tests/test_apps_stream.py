@@ -420,7 +420,6 @@ def test_a_browser_is_paired_and_shows_the_avatar_without_one_violation(
             ignore_https_errors=True, viewport={"width": 360, "height": 360}
         ).new_page()
         complaints: list[str] = []
-        page.on("console", lambda said: complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.add_init_script(
             "globalThis.violations = [];"
@@ -429,8 +428,8 @@ def test_a_browser_is_paired_and_shows_the_avatar_without_one_violation(
         page.goto(url)
         page.get_by_label("The six digits").fill(stream.find(r"PIN (\d{6})"))
         page.get_by_role("button", name="Pair").click()
-        page.get_by_role("status").get_by_text("Connected").wait_for(timeout=60_000)
-        until = time.monotonic() + 60.0
+        page.get_by_role("status").get_by_text("Connected").wait_for(timeout=120_000)
+        until = time.monotonic() + 120.0
         reds = 0
         while time.monotonic() < until and reds < 4000:
             shot = np.frombuffer(page.screenshot(path=tmp_path / "page.png"), np.uint8)
@@ -440,8 +439,7 @@ def test_a_browser_is_paired_and_shows_the_avatar_without_one_violation(
             reds = int((middle[..., 2] - middle[..., 0] > 30).sum())  # Skin, before grey.
         assert reds >= 4000
         assert page.evaluate("violations") == []
-        # SwiftShader's own words about reading back are no complaint about the page.
-        assert [c for c in complaints if "GPU stall" not in c] == []
+        assert complaints == []
     stream.stop()
     assert not [line for line in stream.lines if "refused" in line]
 
