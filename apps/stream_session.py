@@ -158,7 +158,8 @@ class StreamSession:
             now = time.monotonic()
             if window is not None:
                 connected = ", ".join(self.server.connected()) or "nobody is connected"
-                window.show(None if drawn is None else drawn.frame.rgb, (connected, "Esc quits"))
+                camera = None if drawn is None or self.stream.driven_by_headset else drawn.frame.rgb
+                window.show(camera, (connected, "Esc quits"))
             if now - looked >= LOOK_S:
                 looked = now
                 terminal.look()

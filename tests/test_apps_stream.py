@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from streams.clock import now_ns
 from streams.hand_skeleton import mediapipe_joints, webxr_joints
 from streams.headset_sample import HeadsetSample
 from streams.rigid import Rigid
+from streams.tracked_state import TrackedState
 from tests.headless_chromium import chromium
 from tests.stream_server import serving
 
@@ -376,8 +378,9 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
     with SessionReader(session) as reader:
         assert {"headset", "state", "code"} <= set(reader.seams)
         assert "frames" not in reader.seams, "black pictures are no record"
-        samples = [record.record for record in reader.read(["headset"])]
-        states = [record.record for record in reader.read(["state"])]
+        records = [read.record for read in reader.read(["headset", "state"])]
+    samples = [one for one in records if isinstance(one, HeadsetSample)]
+    states = [one for one in records if isinstance(one, TrackedState)]
     assert 3 <= len(samples) <= len(sent)
     times = {sample.t_ns for sample in samples}
     driven = [state for state in states if state.face is not None]
@@ -385,6 +388,7 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
     assert {state.t_ns for state in driven} <= times, "a state has its sample's time"
     by_device = {one.device_ns: one for one in sent}
     for sample in samples:
+        assert sample.device_ns is not None
         before = by_device[sample.device_ns]
         assert abs(sample.t_ns + 7_000_000_000 - before.device_ns) < 200_000_000
         assert sample.world_from_head.angle_to(before.world_from_head) < 1e-3
@@ -442,6 +446,20 @@ def test_a_browser_is_paired_and_shows_the_avatar_without_one_violation(
         assert complaints == []
     stream.stop()
     assert not [line for line in stream.lines if "refused" in line]
+
+
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
+def test_a_window_shows_the_same_session(root: Path, home: Path):
+    code = "from apps.command import main; main()"
+    arguments = ("--source", "headset", "--preview", "--size", "160x120", "--seconds", "2")
+    done = subprocess.run(
+        ["xvfb-run", "-a", "-s", "-screen 0 640x480x24", sys.executable, "-c", code, "stream",
+         "--port", "0", *arguments],
+        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "PIN " in done.stdout
 
 
 def test_usb_is_set_up_or_explained_and_the_certificate_is_kept(
