@@ -52,6 +52,8 @@ export class People {
   /** An "avatar" message: the newest waits for the next drawing, an older one is given back. */
   receive(message) {
     const who = this.#of(message.person);
+    // Topologies come before their frames: another id is one that was replaced.
+    if (who.topology && who.topology.id !== message.id) return closeFrame(message);
     closeFrame(who.waiting);
     who.waiting = message;
     who.arrivedAt = performance.now();
