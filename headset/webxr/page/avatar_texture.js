@@ -69,8 +69,8 @@ function closePicture(picture) {
 }
 
 /** BT.601 or BT.709 to R'G'B': rows of the matrix over (y, u, v), after the offsets. */
-function coefficients({ matrix = "bt601", fullRange = false }) {
-  const [kr, kb] = matrix === "bt709" ? [0.2126, 0.0722] : [0.299, 0.114];
+function coefficients({ matrix = "bt709", fullRange = false }) {
+  const [kr, kb] = matrix === "bt601" ? [0.299, 0.114] : [0.2126, 0.0722];
   const kg = 1 - kr - kb;
   const luma = fullRange ? 1 : 255 / 219, chroma = fullRange ? 1 : 255 / 224;
   return {
@@ -94,14 +94,16 @@ uniform sampler2D luma;
 uniform sampler2D blue_difference;
 uniform sampler2D red_difference;
 uniform vec2 used;  // the share of a row's bytes that are picture: of luma, of chroma
+uniform vec2 last;  // the middle of the last texel that is
 uniform vec3 offset;
 uniform vec3 red;
 uniform vec3 green;
 uniform vec3 blue;
 out vec4 colour;
 void main() {
-  vec2 chroma = v_uv * vec2(used.y, 1.0);
-  vec3 yuv = vec3(texture(luma, v_uv * vec2(used.x, 1.0)).r, texture(blue_difference, chroma).r,
+  vec2 across = min(v_uv.x * used, last);
+  vec2 chroma = vec2(across.y, v_uv.y);
+  vec3 yuv = vec3(texture(luma, vec2(across.x, v_uv.y)).r, texture(blue_difference, chroma).r,
                   texture(red_difference, chroma).r) - offset;
   colour = vec4(clamp(vec3(dot(red, yuv), dot(green, yuv), dot(blue, yuv)), 0.0, 1.0), 1.0);
 }`;
@@ -114,7 +116,7 @@ class PlanesTexture {
     this.planes = null;
     this.uniforms = {
       luma: { value: null }, blue_difference: { value: null }, red_difference: { value: null },
-      used: { value: [1, 1] }, offset: { value: null }, red: { value: null },
+      used: { value: [1, 1] }, last: { value: [1, 1] }, offset: { value: null }, red: { value: null },
       green: { value: null }, blue: { value: null },
     };
     this.material = new RawShaderMaterial({
@@ -148,7 +150,8 @@ class PlanesTexture {
       this.planes[i].image = { data: texels, width: sizes[i][0], height: sizes[i][1] };
       this.planes[i].needsUpdate = true;
     });
-    this.uniforms.used.value = [width / lumaStride, columns / blueStride];
+    this.uniforms.used.value = [width / lumaStride, width / 2 / blueStride];
+    this.uniforms.last.value = [(width - 0.5) / lumaStride, (columns - 0.5) / blueStride];
     for (const [name, value] of Object.entries(coefficients(message)))
       this.uniforms[name].value = value;
     this.fresh = true;

@@ -56,6 +56,8 @@ export class Backdrop {
     );
     this.floor.rotation.x = -Math.PI / 2;
     this.floor.renderOrder = -90;
+    /** Radians about the vertical: where the wall's lit spot is, seen from the middle. */
+    this.yaw = 0;
     this.object = new Group();
     this.object.add(this.wall, this.floor);
   }
@@ -63,7 +65,8 @@ export class Backdrop {
   /** `view_rays` of render/projection_matrix.py from WebGL's matrices. */
   #face(camera, material) {
     const p = camera.projectionMatrix.elements;
-    const turn = TURN.setFromMatrix4(WORLD_FROM_EYE.copy(camera.matrixWorldInverse).invert());
+    const worldFromEye = WORLD_FROM_EYE.copy(camera.matrixWorldInverse).invert();
+    const turn = TURN.setFromMatrix4(worldFromEye.premultiply(AROUND.makeRotationY(-this.yaw)));
     this.uniforms.ray_origin.value.set((p[8] - 1) / p[0], (p[9] - 1) / p[5], -1).applyMatrix3(turn);
     this.uniforms.ray_across.value.set(1 / p[0], 0, 0).applyMatrix3(turn);
     this.uniforms.ray_up.value.set(0, 1 / p[5], 0).applyMatrix3(turn);
@@ -71,4 +74,4 @@ export class Backdrop {
   }
 }
 
-const TURN = new Matrix3(), WORLD_FROM_EYE = new Matrix4();
+const TURN = new Matrix3(), WORLD_FROM_EYE = new Matrix4(), AROUND = new Matrix4();

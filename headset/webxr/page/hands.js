@@ -13,6 +13,7 @@ const PARENTS = [
 const BONES = PARENTS.map((parent, joint) => [parent, joint]).filter(([parent]) => parent >= 0);
 const UP = new Vector3(0, 1, 0);
 const RAY_M = 0.6;
+const THICKEST_M = 0.014; // a wrist's true radius would look like a ball
 
 function handMaterial() {
   return new MeshLambertMaterial({ color: 0xb9c2cc });
@@ -33,7 +34,7 @@ class DrawnHand {
   show(hand) {
     this.object.visible = Boolean(hand);
     if (!hand) return;
-    const { joints, radii } = hand;
+    const { joints } = hand, radii = hand.radii.map((radius) => Math.min(radius, THICKEST_M));
     for (let i = 0; i < JOINTS; i++) {
       PLACE.makeScale(radii[i], radii[i], radii[i]);
       PLACE.setPosition(joints[3 * i], joints[3 * i + 1], joints[3 * i + 2]);

@@ -37,6 +37,7 @@ class Page {
     this.layers = null;
     this.stageFromViewer = null; // in a session, while tracked
     this.arrived = false;
+    this.worldFromRoom = new Matrix4();
     this.displayed = [];
     this.cornerAt = 0;
     this.link = new Link({
@@ -86,6 +87,7 @@ class Page {
     this.layers = null;
     this.stageFromViewer = null;
     this.people.seats.gather(new Vector3(0, 1.5, 0), 0);
+    this.stage.backdrop.yaw = 0;
     document.body.classList.remove("immersed");
   }
 
@@ -111,7 +113,11 @@ class Page {
     const e = this.stageFromViewer.elements;
     const yaw = Math.atan2(e[8], e[10]);
     this.people.seats.gather(viewer, yaw);
+    // Head and hands are told in the world as it lay in the room then: who moves an avatar
+    // does not move.
+    this.people.seats.stageFromWorld(0, this.worldFromRoom).invert();
     this.board.seat(viewer, yaw);
+    this.stage.backdrop.yaw = yaw;
   }
 
   #things() {
@@ -169,9 +175,11 @@ class Page {
       this.link.post({ type: "displayed", person, frameId, tMs });
     this.displayed = [];
     if (!frame || !this.pose || this.sessions.visibility === "hidden") return;
+    const { worldFromRoom } = this;
+    const joints = (side) => transformed(this.pointers.hand(side)?.joints, worldFromRoom);
+    const head = HEAD.multiplyMatrices(worldFromRoom, VIEWER).multiply(VIEWER_FROM_HEAD);
+    // What is drawn for the eyes must lie where the avatar's world lies now.
     const worldFromStage = this.people.seats.stageFromWorld(0, WORLD).invert();
-    const joints = (side) => transformed(this.pointers.hand(side)?.joints, worldFromStage);
-    const head = HEAD.multiplyMatrices(worldFromStage, VIEWER).multiply(VIEWER_FROM_HEAD);
     this.link.post({
       type: "sample",
       tMs: performance.timeOrigin + (frame.predictedDisplayTime ?? time),

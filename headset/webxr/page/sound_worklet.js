@@ -6,6 +6,7 @@
 const FADE_S = 0.004;
 const LONGEST_S = 2; // held at most
 const DELAY_S = 0.06; // held before playing begins
+const RESUME_S = 0.01; // held before it goes on after a gap
 const TOO_LATE_S = 0.35; // more than this held: skip to the newest
 const GENTLE = 0.02; // played this much faster or slower to come nearer to the lips
 const REPORT_EVERY = 75; // blocks of 128 samples
@@ -19,6 +20,7 @@ class VoicePlayer extends AudioWorkletProcessor {
     this.read = 0; // positions in samples since startMs
     this.write = 0;
     this.playing = false;
+    this.starved = false; // it was playing, and pieces are missing: time goes on in silence
     this.level = 0; // 0 silent, 1 playing: what fades
     this.speed = 1;
     this.blocks = 0;
@@ -40,10 +42,19 @@ class VoicePlayer extends AudioWorkletProcessor {
     }
     // Times are rounded: a piece that follows within a millisecond joins the one before.
     if (Math.abs(position - this.write) < this.rate / 1000) position = this.write;
-    if (position < this.read) return void this.late++; // its moment has passed
-    const size = this.ring.length;
-    for (let at = this.write; at < position; at++) this.ring[at % size] = 0; // lost
-    for (let i = 0; i < pcm.length; i++) this.ring[(position + i) % size] = pcm[i];
+    if (position < this.read) {
+      this.late++;
+      if (this.playing) return; // its moment has passed
+      // The link became slower: begin again from here, with all of the delay.
+      this.read = this.write = position;
+      this.starved = false;
+    }
+    const size = this.ring.length, lost = position > this.write;
+    if (lost) this.#fadeOut();
+    for (let at = this.write; at < position; at++) this.ring[at % size] = 0;
+    const ramp = lost ? Math.round(FADE_S * this.rate) : 0;
+    for (let i = 0; i < pcm.length; i++)
+      this.ring[(position + i) % size] = i < ramp ? (pcm[i] * i) / ramp : pcm[i];
     this.write = Math.max(this.write, position + pcm.length);
     if (this.write - this.read > TOO_LATE_S * this.rate) {
       this.read = this.write - DELAY_S * this.rate;
@@ -51,11 +62,18 @@ class VoicePlayer extends AudioWorkletProcessor {
     }
   }
 
+  /** What comes before a gap ends softly, as far as it was not played yet. */
+  #fadeOut() {
+    const ramp = Math.min(Math.round(FADE_S * this.rate), Math.floor(this.write - this.read) - 1);
+    for (let i = 1; i <= ramp; i++)
+      this.ring[(this.write - i) % this.ring.length] *= (i - 1) / ramp;
+  }
+
   #restart(tMs, rate) {
     this.rate = rate;
     this.startMs = tMs;
     this.read = this.write = 0;
-    this.playing = false;
+    this.playing = this.starved = false;
     this.level = 0;
   }
 
@@ -64,14 +82,19 @@ class VoicePlayer extends AudioWorkletProcessor {
     const step = (this.rate / sampleRate) * this.speed, fade = 1 / (FADE_S * sampleRate);
     for (let i = 0; i < out.length; i++) {
       const held = this.write - this.read;
-      if (!this.playing) this.playing = held >= DELAY_S * this.rate;
+      const enough = (this.starved ? RESUME_S : DELAY_S) * this.rate;
+      if (!this.playing) this.playing = held >= enough;
       if (!this.playing) {
+        if (this.starved) this.read += step;
         out[i] = 0;
         continue;
       }
+      this.starved = false;
       if (held < 2) {
         this.playing = false;
         this.level = 0;
+        this.read = this.write;
+        this.starved = true;
         this.gaps++;
         out[i] = 0;
         continue;

@@ -12,7 +12,7 @@ import { Orbit } from "./orbit.js";
 
 ColorManagement.enabled = false;
 
-const EYE_HEIGHT_M = 1.5;
+const LOOKED_AT_M = 1.45; // a little below the eyes, so that a bust stands well in the picture
 const FOV_DEGREES = 34;
 
 export class Stage {
@@ -27,7 +27,7 @@ export class Stage {
     this.camera = new PerspectiveCamera(FOV_DEGREES, 1, 0.02, 100);
     this.backdrop = new Backdrop(programs);
     this.scene.add(this.backdrop.object);
-    this.orbit = new Orbit(canvas, this.camera, new Vector3(0, EYE_HEIGHT_M, -0.9));
+    this.orbit = new Orbit(canvas, this.camera, new Vector3(0, LOOKED_AT_M, -0.9));
     this.drawnAt = performance.now();
     this.report = report;
     this.reported = new Set();

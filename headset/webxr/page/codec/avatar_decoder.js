@@ -54,11 +54,19 @@ export class AvatarDecoder {
   }
 
   // The page's "topology" message, less `type` and `person`: head, left hand, right hand, one after
-  // the other. What is not seen is drawn as triangles of no area. Handed over: ask once.
+  // the other. What is not seen is drawn as triangles of no area. To be copied, not transferred.
   topology() {
-    const { unchanging } = this;
-    this.unchanging = null;
-    return unchanging;
+    return this.unchanging;
+  }
+
+  // By how many the last packet was after the one before; null: it was late or a copy.
+  get gap() {
+    return this.bitstream.gap;
+  }
+
+  // Whether packets have to come until the face is whole: a key packet is the quickest.
+  get waits() {
+    return this.bitstream.waits;
   }
 
   // 0..1: share of the numbers present that a loss may have left wrong.

@@ -40,6 +40,8 @@ export class BitstreamDecoder {
     this.speed = new Float64Array(size);
     this.before = null;
     this.newest = null;
+    this.gap = null; // of the last packet to the one before; null: it was late or a copy
+    this.waits = false; // for packets that complete the face: a key packet is the quickest
   }
 
   // 0..1: share of the numbers present that a loss may have left wrong.
@@ -70,6 +72,7 @@ export class BitstreamDecoder {
     const coder = new RangeDecoder(packet, HEADER, this.tables);
     try {
       const key = coder.decode(this.tables.key) === 1;
+      this.gap = null;
       if (!key && (gap === 0 || gap > TURNS / 2)) return null;
       return this.decoded(coder, key, turn, gap, packet[1] * 256 + packet[2]);
     } catch (error) {
@@ -95,6 +98,7 @@ export class BitstreamDecoder {
     }
     const after = new Float64Array(this.format.size);
     if (layout.order.length) this.readNumbers(coder, layout, quality, base, after);
+    this.gap = this.turn === null ? 1 : gap;
     this.turn = turn;
     this.timeMs = timeMs;
     this.row = after;
@@ -189,7 +193,8 @@ export class BitstreamDecoder {
       // What is missing of the appearance is as expected.
       return group === APPEARANCE || this.known.subarray(starts[group], starts[group + 1]).every(Boolean);
     });
-    if (presences[FACE] !== ABSENT && !known[FACE]) return null;
+    this.waits = presences[FACE] !== ABSENT && !known[FACE];
+    if (this.waits) return null;
     const last = this.newest; // what lies on the other side of a pause has nothing between
     const follows = last !== null && timeMs > last.tMs && timeMs - last.tMs <= HORIZON_MS;
     this.before = follows ? last : null;

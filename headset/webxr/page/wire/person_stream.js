@@ -1,5 +1,6 @@
 // One person's avatar frames: from messages to what the page shows, mesh and texture of one frame.
 
+import { CodePlayer } from "../codec/code_player.js";
 import { nowMs } from "./clock.js";
 import { parseMeshDescription } from "./mesh_description.js";
 import { MeshDecoder } from "./mesh_delta.js";
@@ -34,8 +35,7 @@ async function openScene(blobs, { number, description, surface, basis }) {
 }
 
 export class PersonStream {
-  /** `tools`: {blobs, post(message, transfer), askKey(person, received), local(tMs), openDecoder?,
-   *  eye()}. */
+  /** `tools`: {blobs, post(message, transfer), askKey(person, received), local(tMs), tell(text)}. */
   constructor(person, tools) {
     this.person = person;
     this.tools = tools;
@@ -102,8 +102,9 @@ export class PersonStream {
   async #read(message, atMs) {
     if (this.closed) return;
     if (message.key) this.lost = false;
-    if (this.lost) return this.#lose();
     if (findPart(message, Part.CODE)) return this.#readCode(message, atMs);
+    this.code?.pause();
+    if (this.lost) return this.#lose();
     const mesh = findPart(message, Part.MESH_KEY) ?? findPart(message, Part.MESH_DELTA);
     if (!mesh) throw new WireError("avatar: expected a mesh or a code");
     this.payload = "geometry";
@@ -145,7 +146,13 @@ export class PersonStream {
 
   async #readCode(message, atMs) {
     this.payload = "code";
-    await this.tools.readCode?.(this, message, atMs);
+    this.code ??= new CodePlayer(this, this.tools);
+    await this.code.read(message, atMs);
+  }
+
+  /** From where this person is seen, in their world; null before the page said so. */
+  eye() {
+    return this.seenFrom ?? null;
   }
 
   /** Everything of a frame is there. */
