@@ -88,7 +88,7 @@ class StreamSession:
         )
         options = WebXrServerOptions(
             _certificate(stream), devices_folder(), stream.port, stream.lan,
-            0 if stream.usb else None,
+            _plain_port(stream),
         )  # fmt: skip
         self.server = WebXrServer(
             options, page_shaders(), self.blobs, self.presentation.serve, log=log_line()
@@ -158,7 +158,8 @@ class StreamSession:
             now = time.monotonic()
             if window is not None:
                 connected = ", ".join(self.server.connected()) or "nobody is connected"
-                window.show(None if drawn is None else drawn.frame.rgb, (connected, "Esc quits"))
+                camera = None if drawn is None or self.stream.driven_by_headset else drawn.frame.rgb
+                window.show(camera, (connected, "Esc quits"))
             if now - looked >= LOOK_S:
                 looked = now
                 terminal.look()
@@ -230,6 +231,14 @@ class CodePackets:
             packet = self._encoder.encode(code)
             if packet is not None:
                 self._presentation.show_code(packet, code.t_ns)
+
+
+def _plain_port(stream: Stream) -> int | None:
+    """What a cable leads to: the port after the other one, so that an address in a headset's
+    history stays good."""
+    if not stream.usb:
+        return None
+    return stream.port + 1 if 0 < stream.port < 65535 else 0
 
 
 def _certificate(stream: Stream) -> Certificate:

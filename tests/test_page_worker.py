@@ -14,6 +14,7 @@ import pytest
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.certificate import machine_addresses, machine_names, own_certificate
 from headset.webxr.client_messages import Payload
+from headset.webxr.datagram_lane import DatagramLanes
 from headset.webxr.mesh_description import QUANTUM_M
 from headset.webxr.presentation import Presentation
 from headset.webxr.sample_coding import POSITION_ERROR_M
@@ -80,7 +81,10 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("worker")
     blobs, samples, moved, lines = BlobStore(), [], [], []
-    presentation = Presentation(blobs, None, lambda _name, s: samples.append(s), moved.append)
+    lanes = DatagramLanes(lambda: started.port)
+    presentation = Presentation(
+        blobs, None, lambda _name, s: samples.append(s), moved.append, lanes=lanes
+    )
     certificate = own_certificate(folder, machine_names(), machine_addresses())
     options = WebXrServerOptions(certificate, folder / "devices", port=0)
     started = WebXrServer(options, FILES, blobs, presentation.serve, log=lines.append)
@@ -258,6 +262,23 @@ def test_samples_arrive_on_the_servers_clock(stage: Stage, people: list[MeshText
     assert np.allclose(forward, [0, 0, -1], atol=1e-4)
     times = [s.t_ns for s in stage.samples]
     assert times == sorted(set(times))
+
+
+def test_samples_take_the_datagram_lane(stage: Stage, people: list[MeshTexture]) -> None:
+    """By then the lane has opened; what came before went through the socket."""
+    stage.until("seen.links.at(-1)?.lane", lambda k: stage.show(people[k % len(people)]))
+    assert stage.presentation.statistics()[0].lane
+    lane = stage.presentation._sessions[0]._lane
+    assert lane is not None
+    before, stage.samples[:] = lane.received, []
+    post = """worker.postMessage({type: "sample", tMs: performance.timeOrigin + performance.now(),
+        head: {wxyz: [1, 0, 0, 0], xyz: [0, 1.6, 0]}, left: null, right: null, views: []}), 0"""
+    for _ in range(20):
+        stage.page.evaluate(post)
+        time.sleep(0.02)
+    stage.until("true", lambda _k: None)
+    assert lane.received - before >= 15  # of 20, any of which may be lost
+    assert len(stage.samples) >= 15
 
 
 def test_panels_come_when_they_change(stage: Stage) -> None:

@@ -22,6 +22,7 @@ from headset.webxr.client_messages import (
     Payload,
     Wish,
 )
+from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes, Lane
 from headset.webxr.flow_control import FlowControl, FlowOptions, PayloadChoice
 from headset.webxr.link import Link, LinkClosedError
 from headset.webxr.messages import (
@@ -37,6 +38,7 @@ from headset.webxr.messages import (
 from headset.webxr.sample_coding import pack_view, parse_sample
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.server_messages import (
+    lane_message,
     panel_gone,
     panel_message,
     panel_picture,
@@ -90,6 +92,8 @@ class ClientStatistics:
     """From sending to the acknowledgement of the last frame displayed."""
     clock_offset_ns: int | None
     clock_bound_ns: int | None
+    lane: bool
+    """Whether samples and codes go as datagrams."""
     page: PageStatistics | None
 
 
@@ -131,6 +135,8 @@ class ClientSession:
         self.on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None
         self.on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None
         self.on_code_key: Callable[[int], None] = lambda _person: None
+        self.lanes: DatagramLanes | None = None
+        self._lane: Lane | None = None
         self._controls: Callable[[ClientSession], bool] = lambda _session: True
         self._hello = Hello(Capability(0))
         self._wish = Wish()
@@ -160,6 +166,7 @@ class ClientSession:
                 return
             self._hello = Hello.of(parse_message(first))
             self.tell_control()
+            await self._offer_lane()
             tasks = {
                 asyncio.create_task(part)
                 for part in (self._hear_out(), self._send_on(), self._ask_on())
@@ -173,6 +180,8 @@ class ClientSession:
             return
         finally:
             end_listening()
+            if self._lane is not None:
+                self._lane.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -200,8 +209,19 @@ class ClientSession:
             self._delay_ns,
             self._clock.offset_ns(now) if known else None,
             self._clock.error_bound_ns(now) if known else None,
+            self._lane is not None and self._lane.is_open,
             self._page,
         )
+
+    async def _offer_lane(self) -> None:
+        if self.lanes is None:
+            return
+        try:
+            self._lane, offer = await self.lanes.offer(self._take_datagram)
+        except DatagramLaneError as error:
+            log.warning("%s", error)
+            return
+        self._say(lane_message(offer))
 
     # What the page says.
 
@@ -209,6 +229,17 @@ class ClientSession:
         while (data := await self.link.receive()) is not None:
             message = parse_message(data)
             self._take(message, now_ns())
+
+    def _take_datagram(self, data: bytes) -> None:
+        try:
+            message = parse_message(data)
+            if message.kind != MessageKind.SAMPLE:
+                raise MessageError(f"expected samples on the lane, got {message.kind.name}")
+            self._take(message, now_ns())
+        except MessageError as error:
+            log.warning("%s: lane closed: %s", self.link.name, error)
+            if self._lane is not None:
+                self._lane.close()
 
     def _take(self, message: Message, at_ns: int) -> None:
         kind = message.kind
@@ -439,9 +470,16 @@ class ClientSession:
         return stream.video.encode(picture.rgb, key)
 
     async def _send_frame(self, stream: PersonStream, message: Message) -> None:
-        stream.flow.sent(message.frame_id, now_ns(), message.key)
+        data = pack_message(message)
         self._sent += 1
-        await self._send(message)
+        self._bytes += len(data)
+        # Of codes any may be lost, but for the one that begins.
+        lossy = stream.payload is Payload.CODE and not message.key
+        if lossy and self._lane is not None and self._lane.send(data):
+            stream.flow.sent(message.frame_id, now_ns(), lossy=True)
+            return
+        stream.flow.sent(message.frame_id, now_ns(), message.key)
+        await self.link.send(data)
 
     def _next_id(self) -> int:
         self._frame_id = self._frame_id % MOST_FRAME_ID + 1

@@ -4,7 +4,7 @@ A frame is in flight from when it is sent until the page says that it, or a late
 At most `Options.window` are; when there are as many, frames are left out, so that nothing queues.
 How much longer acknowledgements take than the quickest echo says how congested the link is: what
 frames wait for each other. By that the bit rate and size of textures go down a ladder, and up
-again, with a pause that doubles each time that a step up was taken back. Nothing here reads a clock.
+again, with a pause that doubles each time that a step up was taken back. No clock is read here.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class FlowOptions:
     """So many late ones in a row are a step down."""
     stalled_ns: int = 400 * MS
     """A frame that is not acknowledged by then is a step down at once."""
+    lost_ns: int = 200 * MS
+    """A datagram that is not acknowledged by then is lost."""
     rest_ns: int = 500 * MS
     """Between steps down: the last one must show first."""
     raise_ns: int = 3 * SECOND
@@ -76,6 +78,7 @@ class FlowControl:
         self.frozen = False
         """No step up: what is sent now says nothing of larger frames."""
         self._in_flight: deque[tuple[int, int]] = deque()
+        self._lossy: set[int] = set()
         self._trips: deque[tuple[int, int]] = deque()
         self._delay = 0
         self._late = 0
@@ -93,17 +96,26 @@ class FlowControl:
 
     def may_send(self, now_ns: int) -> bool:
         """Whether a frame may go out now. Steps down when the oldest one is overdue."""
+        while self._in_flight and self._in_flight[0][0] in self._lossy:
+            if now_ns - self._in_flight[0][1] < self.options.lost_ns:
+                break
+            self._lossy.discard(self._in_flight.popleft()[0])
         if self._in_flight:
             waited = now_ns - self._in_flight[0][1]
             if self.options.stalled_ns < waited < self.options.silent_ns:
                 self._step_down(now_ns)
         return len(self._in_flight) < self.options.window
 
-    def sent(self, frame_id: int, now_ns: int, key: bool = False) -> None:
-        """A frame went out. Raises ValueError when there was no room for it."""
+    def sent(self, frame_id: int, now_ns: int, key: bool = False, lossy: bool = False) -> None:
+        """A frame went out; a `lossy` one that nobody acknowledges in `lost_ns` never arrived.
+
+        Raises ValueError when there was no room for it.
+        """
         if len(self._in_flight) >= self.options.window:
             raise ValueError(f"FlowControl.sent: {self.options.window} frames are in flight")
         self._in_flight.append((frame_id, now_ns))
+        if lossy:
+            self._lossy.add(frame_id)
         if key:
             self.key_needed = False
 
@@ -113,6 +125,7 @@ class FlowControl:
         delay = None
         while self._in_flight and self._in_flight[0][0] <= frame_id:
             sent_id, sent_ns = self._in_flight.popleft()
+            self._lossy.discard(sent_id)
             if sent_id == frame_id:
                 delay = now_ns - sent_ns
         if delay is not None:
@@ -127,7 +140,7 @@ class FlowControl:
 
     def round_trip(self, trip_ns: int, now_ns: int) -> None:
         """A small message went there and back in so long."""
-        # Only what may be the least one day is kept: later ones that are quicker outdo those before.
+        # What came before a quicker one will never be the quickest again.
         while self._trips and self._trips[-1][1] >= trip_ns:
             self._trips.pop()
         self._trips.append((now_ns, trip_ns))
