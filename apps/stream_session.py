@@ -17,6 +17,7 @@ from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import CONSENT, PREVIEW_SEAMS, Recording, RecordingOptions
+from apps.stereo_pictures import StereoPictures
 from apps.stream import HEADSET, Stream, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
@@ -34,6 +35,7 @@ from headset.webxr.certificate import (
 from headset.webxr.presentation import Presentation
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.avatar_code import AvatarCode
+from streams.clock import now_ns
 from streams.headset_sample import HeadsetSample
 from streams.mesh_texture import MeshTexture
 from streams.shown_panels import ShownPanels
@@ -93,6 +95,7 @@ class StreamSession:
         self.server = WebXrServer(
             options, page_shaders(), self.blobs, self.presentation.serve, log=log_line()
         )
+        self.pictures = StereoPictures(self.presentation)
         self._board: PanelBoard | None = None
         self._recording: Recording | None = None
         self._packets: CodePackets | None = None
@@ -102,6 +105,7 @@ class StreamSession:
         """Tell the clients, and end."""
         self.server.stop()
         self.presentation.close()
+        self.pictures.close()
 
     def usb(self, opened: contextlib.ExitStack) -> bool:
         """Whether a headset at a cable reaches the server; says what is in the way if not."""
@@ -189,6 +193,7 @@ class StreamSession:
         begun, looked, drawn = time.monotonic(), 0.0, None
         while not pipeline.ended and (window is None or not window.closed):
             drawn = pipeline.poll(POLL_S) or drawn
+            self.pictures.draw(now_ns())
             now = time.monotonic()
             if window is not None:
                 connected = ", ".join(self.server.connected()) or "nobody is connected"
@@ -204,6 +209,7 @@ class StreamSession:
         def mesh(made: MeshTexture) -> None:
             recorded.mesh(made)
             self.presentation.show(made)
+            self.pictures.take_mesh(made)
 
         def code(made: AvatarCode) -> None:
             recorded.code(made)
@@ -215,6 +221,7 @@ class StreamSession:
         def panels(shown: ShownPanels) -> None:
             recorded.panels(shown)
             self.presentation.show_panels(shown)
+            self.pictures.take_panels(shown.panels)
 
         return replace(recorded, mesh=mesh, code=code, panels=panels)
 
@@ -222,6 +229,7 @@ class StreamSession:
         recording = self._recording
         if recording is not None:
             recording.writer.write(sample)
+        self.pictures.take_sample(sample)
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)
 

@@ -170,6 +170,14 @@ class ClientSession:
         """Tell the page whether it controls. In the network's loop."""
         self._say(welcome(self._controls(self), self.number, VERSION))
 
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether the server must draw for this page: it asks for that, or can do nothing else.
+        Any thread."""
+        can = self._hello.can
+        alone = not can & (Capability.GEOMETRY | Capability.CODE)
+        return Capability.VIDEO in can and (alone or self._wish.payload is Payload.VIDEO)
+
     def statistics(self) -> ClientStatistics:
         """Any thread."""
         stream = self._streams.get(0)

@@ -92,6 +92,12 @@ class Presentation(Closing):
         """The server's own drawing (H, W, 3) uint8 sRGB: one view beside the other."""
         self._shown.show_picture(StereoPicture(t_ns, rgb, views))
 
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether a page is there that the server must draw for (`show_pictures`)."""
+        with self._lock:
+            return any(session.wants_pictures for session in self._sessions)
+
     def show_panels(self, shown: ShownPanels) -> None:
         """All panels in view; pages are sent what changed."""
         self._shown.show_panels(shown)

@@ -62,6 +62,15 @@ class Page {
   }
 
   /** Tell of something that failed, for a while; null: it is well again. */
+  /** Let the viewer choose what is sent; `?payload=video` in the address does, too. */
+  wish(choice) {
+    const asked = new URLSearchParams(location.search).get("payload");
+    if ([...choice.options].some(({ value }) => value === asked)) choice.value = asked;
+    const tell = () => this.link.post({ type: "wish", payload: choice.value, mostBitsS: 0 });
+    choice.addEventListener("change", tell);
+    if (choice.value !== "auto") tell();
+  }
+
   report(text) {
     this.trouble = text;
     this.troubleAt = performance.now();
@@ -138,7 +147,7 @@ class Page {
 
   #place() {
     const { renderer } = this.stage;
-    this.displayed = this.people.update(renderer);
+    this.displayed = this.people.update(renderer, this.video.isFresh);
     const stageFromWorld = this.people.seats.stageFromWorld(0, WORLD);
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));
@@ -203,7 +212,7 @@ class Page {
   #state() {
     return {
       link: this.link.state,
-      sinceFrameMs: this.people.sinceFrame(),
+      sinceFrameMs: this.video.isFresh ? this.video.ageMs : this.people.sinceFrame(),
       visibility: this.sessions.visibility,
       trouble: performance.now() - this.troubleAt < TROUBLE_MS ? this.trouble : null,
       drawnHz: this.drawn.hertz,
@@ -261,6 +270,7 @@ async function main() {
   globalThis.visavis = page; // for the console and the tests
   // Sound may start with any touch of the page.
   document.addEventListener("pointerdown", () => page.sound.start(), { passive: true });
+  page.wish(document.querySelector("#payload"));
   await showButtons(page);
   navigator.xr?.addEventListener?.("devicechange", () => showButtons(page));
   page.stage.start();

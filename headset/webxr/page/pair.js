@@ -16,7 +16,7 @@ async function pair(secret) {
     });
     if (answer.ok) {
       said.textContent = "Paired.";
-      location.replace("/");
+      location.replace(`/${location.search}`);
       return;
     }
     const told = await answer.json().catch(() => ({}));

@@ -6,6 +6,7 @@ import { headOf, Seats } from "./seats.js";
 
 const STALE_MS = 1500; // after this long without a frame, a person fades
 const FADE_MS = 500;
+const HOST = 0;
 
 export class People {
   constructor(programs, scene, report) {
@@ -70,8 +71,9 @@ export class People {
     this.seats.people.delete(person);
   }
 
-  /** Before drawing: take what waits. Returns the messages that are shown for the first time. */
-  update(renderer) {
+  /** Before drawing: take what waits. Returns the messages that are shown for the first time.
+   *  `pictured`: the host is in a picture that the server drew, and is not drawn a second time. */
+  update(renderer, pictured = false) {
     const displayed = [], now = performance.now();
     for (const [person, who] of this.people) {
       if (who.coming && who.waiting?.id === who.coming.id) this.#change(person, who);
@@ -86,7 +88,7 @@ export class People {
       }
       this.seats.stageFromWorld(person, who.mesh.object.matrix);
       who.mesh.object.matrixWorldNeedsUpdate = true;
-      who.mesh.fade(this.#opacity(who, now));
+      who.mesh.fade(pictured && person === HOST ? 0 : this.#opacity(who, now));
       who.mesh.prepare(renderer);
     }
     return displayed;

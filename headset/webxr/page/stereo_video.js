@@ -6,6 +6,7 @@ import { GLSL3, LinearFilter, Matrix3, Matrix4, NoBlending, RawShaderMaterial, T
 import { triangle } from "./avatar_texture.js";
 import { matrixOf } from "./panels.js";
 
+const STALE_MS = 2000;
 const VERTEX = `precision highp float;
 uniform vec3 ray_origin;
 uniform vec3 ray_across;
@@ -76,10 +77,19 @@ export class StereoVideo {
     this.object.visible = true;
   }
 
+  /** Milliseconds since the newest picture came. */
+  get ageMs() {
+    return performance.now() - this.arrivedAt;
+  }
+
+  get isFresh() {
+    return this.ageMs <= STALE_MS;
+  }
+
   /** Follow the seat that the server's world has; hide what is stale. */
   update(stageFromWorld) {
     this.stageFromWorld.copy(stageFromWorld);
-    if (performance.now() - this.arrivedAt > 2000) this.object.visible = false;
+    if (!this.isFresh) this.object.visible = false;
   }
 
   #face(renderer, camera) {

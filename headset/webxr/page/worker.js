@@ -19,6 +19,7 @@ const FIRST_ASKS = 5;
 const REPORT_MS = 500;
 const MOST_WAITING_BYTES = 4096; // of samples that the system has not sent: then one is left out
 const TEXTURE_SIZE = 1024;
+const VIDEO_MS = 1000; // after so long without one, pictures are not what is shown
 
 const { Can } = client;
 
@@ -34,6 +35,8 @@ class PageWorker {
     this.controls = false;
     this.eye = null;
     this.videoViews = new Map();
+    this.videoShownMs = -Infinity;
+    this.wish = null; // told again to a server that starts anew
     this.video = new VideoTexture(
       (frameId, frame) => this.#showVideo(frameId, frame),
       () => this.#askKey(0, this.videoId),
@@ -77,7 +80,8 @@ class PageWorker {
     } else if (message.type === "panelMoved") {
       this.socket.send(client.panelMoved(message));
     } else if (message.type === "wish") {
-      this.socket.send(client.wish(message.payload, message.mostBitsS));
+      this.wish = message;
+      this.#wish();
     } else if (message.type === "stop") {
       this.timers.forEach(clearInterval);
       this.socket.stop();
@@ -95,7 +99,12 @@ class PageWorker {
     let can = Can.GEOMETRY | Can.NODES | Can.CODE | Can.OPUS;
     if (VideoDecoder) can |= Can.H264 | Can.VIDEO;
     this.socket.send(client.hello(can, TEXTURE_SIZE, navigator?.userAgent ?? "page"));
+    if (this.wish) this.#wish();
     for (let k = 0; k < FIRST_ASKS; k++) setTimeout(() => this.#ask(), 50 * k);
+  }
+
+  #wish() {
+    this.socket.send(client.wish(this.wish.payload, this.wish.mostBitsS));
   }
 
   #forgetAll() {
@@ -195,7 +204,7 @@ class PageWorker {
     if (!unit) throw new WireError("video: expected a picture");
     const views = message.sections.filter(({ kind }) => kind === Part.VIEW).map(({ data }) => parseView(data));
     this.videoId = message.frameId;
-    this.videoViews.set(message.frameId, views);
+    this.videoViews.set(message.frameId, { views, tNs: message.tNs });
     try {
       this.video.decode(unit.data, (unit.flags & 1) === 1, message.frameId);
     } catch (error) {
@@ -205,11 +214,15 @@ class PageWorker {
   }
 
   #showVideo(frameId, frame) {
-    const views = this.videoViews.get(frameId) ?? [];
+    const { views, tNs } = this.videoViews.get(frameId) ?? { views: [], tNs: 0n };
     for (const known of this.videoViews.keys()) if (known <= frameId) this.videoViews.delete(known);
     this.#post({ type: "video", frameId, frame, views }, [frame]);
     // The page shows whatever came last at its next drawing, at most one of its frames later.
-    this.socket.send(client.displayed(0, frameId, nowMs(), 0));
+    const shownMs = nowMs();
+    this.socket.send(client.displayed(0, frameId, shownMs, 0));
+    this.videoShownMs = shownMs;
+    this.traffic.displayed += 1;
+    this.traffic.ages.push(shownMs - this.#local(milliseconds(tNs)));
   }
 
   // Clock, and what is told.
@@ -254,9 +267,10 @@ class PageWorker {
       lossShare: host?.lossShare ?? 0,
     };
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: now };
+    const payload = now - this.videoShownMs < VIDEO_MS ? "video" : (host?.payload ?? null);
     this.#post({
       type: "link", state: this.socket.state, ...told, controls: this.controls,
-      clock: { offsetMs, boundMs }, payload: host?.payload ?? null,
+      clock: { offsetMs, boundMs }, payload,
       lane: this.lane?.isOpen ?? false, stageMs: { ...host?.stages },
     });
     this.socket.send(client.statistics(told.rateHz, told.ageMs, told.kbitS, told.lossShare));
