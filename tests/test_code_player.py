@@ -90,6 +90,7 @@ def test_what_is_missing_is_concealed(
         assert code is not None
         wanted = avatar.decode(code).vertices[:7000].mean(0)
         np.testing.assert_allclose(shown["place"], wanted, atol=1e-5)
+    assert [shown["concealed"] for shown in between] == [False, True, True, True]
     places = [shown["place"] for shown in between]
     assert places[0] != places[1] != places[2]
     assert 0.01 < found["lossShare"] < 0.1

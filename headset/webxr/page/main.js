@@ -172,7 +172,7 @@ class Page {
     this.drawn.count(performance.now());
     const tMs = performance.timeOrigin + performance.now();
     for (const { person, frameId } of this.displayed)
-      this.link.post({ type: "displayed", person, frameId, tMs });
+      this.link.post({ type: "displayed", person, frameId, tMs, eye: this.#eyeOn(person) });
     this.displayed = [];
     if (!frame || !this.pose || this.sessions.visibility === "hidden") return;
     const { worldFromRoom } = this;
@@ -188,6 +188,13 @@ class Page {
       right: joints("right"),
       views: viewsOf(this.pose, worldFromStage, this.stage.renderer),
     });
+  }
+
+  /** [x, y, z]: where the viewer is in the world of a person, whose colour depends on it. */
+  #eyeOn(person) {
+    const personFromStage = this.people.seats.stageFromWorld(person, WORLD).invert();
+    const viewer = this.stageFromViewer ?? this.stage.camera.matrixWorld;
+    return MOUTH.setFromMatrixPosition(viewer).applyMatrix4(personFromStage).toArray();
   }
 
   #state() {
