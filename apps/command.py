@@ -43,6 +43,7 @@ from apps.redact import Redact
 from apps.repair import Repair
 from apps.replay import Replay
 from apps.session_import import Import
+from apps.stream import Stream
 from apps.test import Test
 from apps.train import Train
 from apps.usage import UsageError, one_line
@@ -64,6 +65,7 @@ Verb = (
     | Redact
     | Repair
     | Replay
+    | Stream
     | Test
     | Train
 )
@@ -72,6 +74,7 @@ Verb = (
 VERBS: dict[str, type[Verb]] = {
     "demo": Demo,
     "preview": Preview,
+    "stream": Stream,
     "record": Record,
     "replay": Replay,
     "inspect": Inspect,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from apps.pipeline import Draw, Stages
+from apps.pipeline import Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
@@ -32,14 +32,16 @@ def open_source_of(preview: PreviewOptions) -> FrameSource:
 
 @contextlib.contextmanager
 def open_stages(
-    preview: PreviewOptions, source: FrameSource, draw: Draw | None = None
+    preview: PreviewOptions,
+    source: FrameSource,
+    draw: Draw | None = None,
+    tracker: Tracks | None = None,
 ) -> Iterator[Stages]:
-    """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
-    and belongs to this thread."""
+    """Tracker (or the one given) and avatar for `source`; `draw`, or a renderer without a window
+    that is opened here and belongs to this thread."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
-    from tracking.tracker import Tracker
 
     # Each stage is a thread of its own; a pool inside one takes the cores from the others.
     cv2.setNumThreads(1)
@@ -50,7 +52,10 @@ def open_stages(
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
-        tracker = opened.enter_context(Tracker.open())
+        if tracker is None:
+            from tracking.tracker import Tracker
+
+            tracker = opened.enter_context(Tracker.open())
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 

@@ -33,7 +33,6 @@ from tests.page_scene import (
     avatar_message,
     link_message,
     panel_message,
-    rgba_picture,
     topology_message,
 )
 

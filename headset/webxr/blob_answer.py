@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
@@ -21,7 +20,6 @@ async def answer_blob(
     blob: bytes | None,
     connection: Connection,
     limits: LinkLimits,
-    set_headers: Callable[[web.StreamResponse], None],
 ) -> web.StreamResponse:
     """200, or 206 with the range (RFC 9110, section 14), 416 for a range outside, 404 for None.
 
@@ -43,7 +41,6 @@ async def answer_blob(
     answer.headers[hdrs.CACHE_CONTROL] = FOREVER
     if wanted is not None:
         answer.headers[hdrs.CONTENT_RANGE] = f"bytes {begin}-{end - 1}/{len(blob)}"
-    set_headers(answer)
     await answer.prepare(request)
     if request.method == "HEAD":
         return answer

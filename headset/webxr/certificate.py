@@ -87,6 +87,19 @@ def machine_addresses() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def outward_address() -> str:
+    """The IPv4 address at which this machine's network reaches it; loopback's where there is none.
+
+    A UDP socket that is connected sends nothing, but gets the address that would be used.
+    """
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect(("192.0.2.1", 9))  # Of documentation alone (RFC 5737).
+        return str(asked.getsockname()[0])
+    found = [ipaddress.ip_address(address) for address in machine_addresses()]
+    four = [ip for ip in found if ip.version == 4 and not ip.is_loopback and not ip.is_link_local]
+    return str(four[0]) if four else "127.0.0.1"
+
+
 def machine_names() -> tuple[str, ...]:
     """Host names by which this machine may be asked for: "localhost", its own, and its own in
     .local (multicast DNS)."""

@@ -161,9 +161,9 @@ class Connection(asyncio.Protocol):
                 raw, self, tls, server_side=True, ssl_handshake_timeout=limit,
                 ssl_shutdown_timeout=limit,
             )  # fmt: skip
-        except (OSError, ConnectionError) as error:
-            # A browser that shows its warning first breaks off too: that is none of our business.
-            if not isinstance(error, ssl.SSLError | ConnectionError):
+        except OSError as error:
+            # A browser that shows its warning breaks off too: that is none of our business.
+            if isinstance(error, ConnectionAbortedError):
                 self._all.refusals.tell(self.address, "no TLS handshake in time")
             elif isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
                 self._all.refusals.tell(self.address, "plain HTTP where TLS is spoken")

@@ -2,9 +2,9 @@
 
 A frame is in flight from when it is sent until the page says that it, or a later one, is displayed.
 At most `Options.window` are; when there are as many, frames are left out, so that nothing queues.
-How long acknowledgements take above the least they ever took says how congested the link is; by
-that the bit rate and size of textures go down a ladder, and up again, with a pause that doubles
-each time that a step up was taken back. Nothing here reads a clock.
+How much longer acknowledgements take than the quickest echo says how congested the link is: what
+frames wait for each other. By that the bit rate and size of textures go down a ladder, and up
+again, with a pause that doubles each time that a step up was taken back. No clock is read here.
 """
 
 from __future__ import annotations
@@ -46,12 +46,14 @@ class FlowOptions:
 
     window: int = 3
     congested_ns: int = 90 * MS
-    """Acknowledgements that take so much longer than the least are late; below half of it the
-    link is free."""
+    """Acknowledgements that take so much longer than the quickest round trip are late; below two
+    thirds of it the link is free."""
     late_acks: int = 3
     """So many late ones in a row are a step down."""
     stalled_ns: int = 400 * MS
     """A frame that is not acknowledged by then is a step down at once."""
+    lost_ns: int = 200 * MS
+    """A datagram that is not acknowledged by then is lost."""
     rest_ns: int = 500 * MS
     """Between steps down: the last one must show first."""
     raise_ns: int = 3 * SECOND
@@ -59,8 +61,8 @@ class FlowOptions:
     most_raise_ns: int = 48 * SECOND
     taken_back_ns: int = 4 * SECOND
     """A step down so soon after a step up doubles the wait for the next one."""
-    memory_ns: int = 20 * SECOND
-    """How far back the least delay is looked for."""
+    memory_ns: int = 60 * SECOND
+    """How far back the quickest round trip is looked for."""
     silent_ns: int = 5 * SECOND
     """A page that displays nothing for so long is hidden, not congested: no step down."""
 
@@ -76,7 +78,9 @@ class FlowControl:
         self.frozen = False
         """No step up: what is sent now says nothing of larger frames."""
         self._in_flight: deque[tuple[int, int]] = deque()
-        self._delays: deque[tuple[int, int]] = deque()
+        self._lossy: set[int] = set()
+        self._trips: deque[tuple[int, int]] = deque()
+        self._delay = 0
         self._late = 0
         self._moved_ns = self._raised_ns = self._free_since_ns = -(10**18)
         self._raise_wait_ns = self.options.raise_ns
@@ -92,17 +96,26 @@ class FlowControl:
 
     def may_send(self, now_ns: int) -> bool:
         """Whether a frame may go out now. Steps down when the oldest one is overdue."""
+        while self._in_flight and self._in_flight[0][0] in self._lossy:
+            if now_ns - self._in_flight[0][1] < self.options.lost_ns:
+                break
+            self._lossy.discard(self._in_flight.popleft()[0])
         if self._in_flight:
             waited = now_ns - self._in_flight[0][1]
             if self.options.stalled_ns < waited < self.options.silent_ns:
                 self._step_down(now_ns)
         return len(self._in_flight) < self.options.window
 
-    def sent(self, frame_id: int, now_ns: int, key: bool = False) -> None:
-        """A frame went out. Raises ValueError when there was no room for it."""
+    def sent(self, frame_id: int, now_ns: int, key: bool = False, lossy: bool = False) -> None:
+        """A frame went out; a `lossy` one that nobody acknowledges in `lost_ns` never arrived.
+
+        Raises ValueError when there was no room for it.
+        """
         if len(self._in_flight) >= self.options.window:
             raise ValueError(f"FlowControl.sent: {self.options.window} frames are in flight")
         self._in_flight.append((frame_id, now_ns))
+        if lossy:
+            self._lossy.add(frame_id)
         if key:
             self.key_needed = False
 
@@ -112,6 +125,7 @@ class FlowControl:
         delay = None
         while self._in_flight and self._in_flight[0][0] <= frame_id:
             sent_id, sent_ns = self._in_flight.popleft()
+            self._lossy.discard(sent_id)
             if sent_id == frame_id:
                 delay = now_ns - sent_ns
         if delay is not None:
@@ -124,12 +138,19 @@ class FlowControl:
         while self._in_flight and self._in_flight[0][0] <= received:
             self._in_flight.popleft()
 
+    def round_trip(self, trip_ns: int, now_ns: int) -> None:
+        """A small message went there and back in so long."""
+        # What came before a quicker one will never be the quickest again.
+        while self._trips and self._trips[-1][1] >= trip_ns:
+            self._trips.pop()
+        self._trips.append((now_ns, trip_ns))
+        while self._trips[0][0] < now_ns - self.options.memory_ns:
+            self._trips.popleft()
+
     @property
     def congestion_ns(self) -> int:
-        """By how much the last acknowledgement was later than the earliest lately."""
-        if not self._delays:
-            return 0
-        return self._delays[-1][1] - min(delay for _, delay in self._delays)
+        """By how much the last acknowledgement was slower than the quickest round trip lately."""
+        return self._delay - self._trips[0][1] if self._trips else 0
 
     def starved(self, now_ns: int, for_ns: int = 2 * SECOND) -> bool:
         """Congested on the lowest rung for so long: geometry does not fit."""
@@ -138,12 +159,11 @@ class FlowControl:
 
     def _judge(self, delay: int, now_ns: int) -> None:
         options = self.options
-        self._delays.append((now_ns, delay))
-        while self._delays[0][0] < now_ns - options.memory_ns:
-            self._delays.popleft()
+        self.round_trip(delay, now_ns)
+        self._delay = delay
         over = self.congestion_ns
         self._late = self._late + 1 if over > options.congested_ns else 0
-        if over >= options.congested_ns // 2:
+        if over >= 2 * options.congested_ns // 3:
             self._free_since_ns = now_ns
         else:
             self._bottom_since_ns = None

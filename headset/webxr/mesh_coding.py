@@ -36,8 +36,10 @@ SAMPLES = 64
 SMALL, MIDDLING = 3, 255
 """Zigzag residuals below SMALL are in the packed pairs of bits; those below SMALL + MIDDLING have
 a byte; the others have two."""
+APART_M = 2e-5
+"""A vertex that is usually so far from where its piece's motion leads has half a say in it."""
 FORGET = 0.1
-"""How fast the memory of which vertices move with their piece fades, a frame."""
+"""How fast the memory of that fades, a frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +165,9 @@ class _PieceMotion:
         """(P, 7) float32 poses wxyz xyz, world_from_piece, and (V, 3) the vertices in the pieces'
         frames."""
         now = vertices[self._chosen].astype(np.float64)
-        weights = (self._off <= np.median(self._off, axis=1, keepdims=True)).astype(np.float64)
+        if not np.isfinite(now).all():
+            raise ValueError("mesh: expected finite vertices")
+        weights = 1.0 / (1.0 + np.square(self._off / APART_M))
         weights /= weights.sum(1, keepdims=True)
         rest_centre = np.einsum("ps,psi->pi", weights, self._rest)[:, None]
         now_centre = np.einsum("ps,psi->pi", weights, now)[:, None]

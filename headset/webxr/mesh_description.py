@@ -100,7 +100,7 @@ class MeshDescription:
         for piece in np.unique(piece_of):
             mine = piece_of == piece
             rest[mine] -= (at[mine].min(0) + at[mine].max(0)) / 2.0
-        rest = _on_grid(rest)
+        rest = rest.astype(np.float32)
         order, neighbours = _prediction(faces, weld, rest)
         turned = _turned_normals(topology.faces, weld, at, mesh.normals.astype(np.float64))
         return MeshDescription(
@@ -150,10 +150,6 @@ def quantised(local: npt.NDArray[np.floating]) -> Int16:
             f"mesh: expected vertices within {32767 * QUANTUM_M:.2f} m of their piece's centre"
         )
     return steps.astype(np.int16)
-
-
-def _on_grid(local: Float64) -> Float32:
-    return (quantised(local).T.astype(np.float64) * QUANTUM_M).astype(np.float32)
 
 
 def _weld(vertices: Float32, normals: Float32) -> Int32:

@@ -39,6 +39,7 @@ class MessageKind(IntEnum):
     PANEL_GONE = 5
     AUDIO = 6
     VIDEO = 7
+    LANE = 8
     ECHO = 64
     HELLO = 128
     DISPLAYED = 129
@@ -76,6 +77,7 @@ class SectionKind(IntEnum):
     PLACE = 39
     WISH = 40
     STATISTICS = 41
+    LANE = 42
 
 
 K, S = MessageKind, SectionKind
@@ -87,6 +89,7 @@ SECTIONS_OF: dict[MessageKind, frozenset[SectionKind]] = {
     K.PANEL_GONE: frozenset({S.TEXT}),
     K.AUDIO: frozenset({S.OPUS}),
     K.VIDEO: frozenset({S.H264, S.VIEW}),
+    K.LANE: frozenset({S.LANE}),
     K.ECHO: frozenset({S.ECHO}),
     K.HELLO: frozenset({S.HELLO, S.TEXT}),
     K.DISPLAYED: frozenset({S.DISPLAYED}),

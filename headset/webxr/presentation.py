@@ -19,6 +19,7 @@ import numpy.typing as npt
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.client_messages import PanelMoved
 from headset.webxr.client_session import ClientSession, ClientStatistics, SessionOptions
+from headset.webxr.datagram_lane import DatagramLanes
 from headset.webxr.link import Link
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.shown_people import ShownPeople, StereoPicture
@@ -53,15 +54,17 @@ class Presentation(Closing):
         on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None,
         on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None,
         on_code_key: Callable[[int], None] = lambda _person: None,
+        lanes: DatagramLanes | None = None,
     ) -> None:
         """`on_sample` (device's name, sample), `on_panel_moved` and `on_code_key` (the person whose
         next packet must need no earlier one) are called in the network's thread and must not
-        wait."""
+        wait. `lanes` carry samples and codes as datagrams where a
+        page opens one."""
         self.options = options or PresentationOptions()
         self._blobs = SceneBlobs(blobs)
         self._shown = ShownPeople()
         self._on_sample, self._on_panel_moved = on_sample, on_panel_moved
-        self._on_code_key = on_code_key
+        self._on_code_key, self._lanes = on_code_key, lanes
         self._encoding = ThreadPoolExecutor(self.options.encoders, "visavis encoding")
         self._lock = threading.Lock()
         self._sessions: list[ClientSession] = []
@@ -113,6 +116,7 @@ class Presentation(Closing):
         session.on_sample = self._on_sample
         session.on_panel_moved = self._on_panel_moved
         session.on_code_key = self._on_code_key
+        session.lanes = self._lanes
         with self._lock:
             self._sessions.append(session)
         try:
@@ -123,6 +127,8 @@ class Presentation(Closing):
                 heir = self._sessions[0] if self._sessions else None
             if heir is not None:
                 heir.tell_control()
+            elif self._lanes is not None:
+                self._lanes.close()  # its port opens anew with the next page
 
     def statistics(self) -> tuple[ClientStatistics, ...]:
         """One for each connected page, the controlling one first."""

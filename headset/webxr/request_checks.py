@@ -52,10 +52,11 @@ def is_own_origin(request: web.BaseRequest) -> bool:
 def policy(host_header: str, secure: bool) -> str:
     """The Content-Security-Policy: everything from here, nothing inline. WebAssembly, which some
     decoders are, counts as a kind of eval. Older browsers do not take 'self' for a WebSocket."""
-    socket = f"{'wss' if secure else 'ws'}://{host_header}"
+    known = host_of(host_header) is not None  # Else the words of a stranger.
+    socket = f" {'wss' if secure else 'ws'}://{host_header}" if known else ""
     return (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
-        f"connect-src 'self' {socket}; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"connect-src 'self'{socket}; object-src 'none'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
 

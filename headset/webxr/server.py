@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import ssl
@@ -22,8 +21,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 
+from headset.webxr.answers import HeadedRequest, HttpFaults, file_answer, refusal
 from headset.webxr.blob_answer import answer_blob
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.certificate import Certificate, machine_names
@@ -33,13 +32,13 @@ from headset.webxr.link import Link, LinkClosedError
 from headset.webxr.listening_sockets import ServerError, listening_sockets
 from headset.webxr.page_files import PageFiles
 from headset.webxr.pairing import Pairing, PairingOptions, RestError, WrongPinError
+from headset.webxr.pairing_request import posted_secret
 from headset.webxr.rate_limits import AddressBuckets, TokenBucket
 from headset.webxr.refusals import Refusals, printable
 from headset.webxr.request_checks import (
     host_of,
     is_own_host,
     is_own_origin,
-    set_headers,
     set_token,
     token_of,
 )
@@ -47,12 +46,11 @@ from headset.webxr.socket_link import LinkLimits, SocketLink
 from streams.clock import now_ns
 
 PORT = 8443
-LINK, PAIR, BLOB = "/link", "/pair", "/blob/"
+LINK, PAIR, BLOB, ICON = "/link", "/pair", "/blob/", "/favicon.ico"
 START_S, STOP_S = 10.0, 10.0
-BODY_BYTES = 1024
-"""Of what is posted to /pair."""
-BODY_S = 5.0
 SWEEP_S = 1.0
+NOTES_RATE, NOTES_BURST = 0.2, 40.0
+"""Log lines about pages that come and go, a second on average and at once."""
 
 Log = Callable[[str], None]
 
@@ -118,6 +116,7 @@ class WebXrServer:
         self._unpaired = AddressBuckets(limits.unpaired_rate, limits.unpaired_burst, clock)
         self._paired: dict[str, TokenBucket] = {}
         self._names = {*machine_names(), *options.certificate.names, *options.certificate.addresses}
+        self._notes, self._unsaid = TokenBucket(NOTES_RATE, NOTES_BURST, clock), 0
         self._links: set[SocketLink] = set()
         self._serving: set[asyncio.Task[Any]] = set()
         self._ports: tuple[int, int | None] = (0, None)
@@ -219,10 +218,11 @@ class WebXrServer:
         loop = self._loop = asyncio.get_running_loop()
         end = self._end = asyncio.Event()
         logger = logging.Logger("visavis.stream.http")
-        logger.addHandler(_Faults(self._refusals, self._log))
+        logger.addHandler(HttpFaults(self._refusals))
         http = web.Server(
             self._answer, access_log=None, logger=logger, keepalive_timeout=30.0,
             lingering_time=1.0, max_line_size=4096, max_field_size=4096, max_headers=64,
+            request_factory=self._request,
         )  # fmt: skip
         connections = self._connections = Connections(
             self.options.connections, self._refusals, cast(Any, http), self.clock
@@ -271,9 +271,12 @@ class WebXrServer:
         secure = request.transport.get_extra_info("sslcontext") is not None
         answered = await self._routed(request, connection, secure)
         connection.silent = False
-        if not answered.prepared:
-            set_headers(answered, request.headers.get(hdrs.HOST, ""), secure)
         return answered
+
+    def _request(
+        self, message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+    ) -> web.BaseRequest:
+        return HeadedRequest(message, payload, protocol, writer, task, cast(Any, self._loop))
 
     async def _routed(
         self, request: web.BaseRequest, connection: Connection, secure: bool
@@ -284,46 +287,53 @@ class WebXrServer:
         local = str(request.transport.get_extra_info("sockname")[0]) if request.transport else ""
         if host is None or not is_own_host(host, self._names, local):
             refuse(address, "asked for another host", ", ".join(hosts) or "none")
-            return _refusal(421, "this is another machine")
+            return refusal(421, "this is another machine")
         token = token_of(request, secure)
         device = None if token is None else self.devices.find(token)
         if device is None:
             if not self._unpaired.take(address):
                 refuse(address, "too many requests")
-                return _refusal(429, "too many requests")
+                return refusal(429, "too many requests")
             if token is not None:
                 refuse(address, "an unknown or revoked token")
         else:
             connection.known = True
             if not self._bucket_of(device).take():
                 refuse(address, "too many requests", device.name)
-                return _refusal(429, "too many requests")
+                return refusal(429, "too many requests")
         path = request.path
         if request.method == "POST" and path == PAIR:
             return await self._pair(request, connection, secure)
         if request.method not in ("GET", "HEAD"):
             refuse(address, "a method that is not served", request.method)
-            return _refusal(405, "only GET and HEAD")
+            return refusal(405, "only GET and HEAD")
+        if path == ICON:
+            return web.Response(status=204)  # Browsers ask, and complain about anything else.
         if path == LINK:
             return await self._link(request, connection, device)
         if device is None:
             file = self._files.for_anyone(path)
             if file is None:
-                if path != "/favicon.ico":
-                    refuse(address, "asked without being paired", request.raw_path)
-                return _refusal(403, "pair this device first")
+                refuse(address, "asked without being paired", request.raw_path)
+                return refusal(403, "pair this device first")
         elif path.startswith(BLOB):
-            return await answer_blob(
-                request, self.blobs.get(path.removeprefix(BLOB)), connection, self.options.links,
-                lambda answer: set_headers(answer, hosts[0], secure),
-            )  # fmt: skip
+            blob = self.blobs.get(path.removeprefix(BLOB))
+            return await answer_blob(request, blob, connection, self.options.links)
         else:
             file = self._files.for_paired(path)
             if file is None:
                 if "." in path.split("/") or ".." in path.split("/") or "\\" in path:
                     refuse(address, "a path that leads elsewhere", request.raw_path)
-                return _refusal(404, "there is no such file")
-        return web.Response(body=file.body, content_type=file.content_type, charset=_charset(file))
+                return refusal(404, "there is no such file")
+        return file_answer(file)
+
+    def _note(self, line: str) -> None:
+        """Log what a page does again and again when something is wrong with it."""
+        if self._notes.take():
+            self._log(line + (f" ({self._unsaid} such lines left out)" if self._unsaid else ""))
+            self._unsaid = 0
+        else:
+            self._unsaid += 1
 
     def _bucket_of(self, device: Device) -> TokenBucket:
         limits = self.options.requests
@@ -341,11 +351,11 @@ class WebXrServer:
             self._refusals.tell(
                 address, "pairing from another page", request.headers.get(hdrs.ORIGIN, "none")
             )
-            return _refusal(403, "only from the pairing page")
-        secrets = await _posted(request)
+            return refusal(403, "only from the pairing page")
+        secrets = await posted_secret(request)
         if secrets is None:
             self._refusals.tell(address, "a pairing request that makes no sense")
-            return _refusal(400, "expected JSON with a pin or a ticket")
+            return refusal(400, "expected JSON with a pin or a ticket")
         try:
             if "ticket" in secrets:
                 self.pairing.try_ticket(secrets["ticket"])
@@ -356,15 +366,15 @@ class WebXrServer:
             )
         except RestError as error:
             self._refusals.tell(address, "a PIN while none is taken")
-            answer = _refusal(429, f"{error}")
+            answer = refusal(429, f"{error}")
             answer.headers[hdrs.RETRY_AFTER] = f"{error.seconds:.0f}"
             return answer
         except WrongPinError as error:
             self._refusals.tell(address, "a wrong PIN or ticket")
-            return _refusal(403, f"{error}")
+            return refusal(403, f"{error}")
         except (TooManyDevicesError, OSError) as error:
             self._log(f"cannot pair a device: {error}")
-            return _refusal(503, "this device cannot be paired now; look at the terminal")
+            return refusal(503, "this device cannot be paired now; look at the terminal")
         self._log(f"paired {device.name} from {printable(address, 45)}")
         answer = web.json_response({"name": device.name})
         set_token(answer, token, secure)
@@ -376,15 +386,15 @@ class WebXrServer:
         limits, refuse = self.options.links, self._refusals.tell
         if device is None:
             refuse(connection.address, "a WebSocket without a valid token")
-            return _refusal(403, "pair this device first")
+            return refusal(403, "pair this device first")
         if not is_own_origin(request):
             origin = request.headers.get(hdrs.ORIGIN, "none")
             refuse(connection.address, "a WebSocket of another page", origin)
-            return _refusal(403, "only from this server's page")
+            return refusal(403, "only from this server's page")
         mine = [link for link in self._links if link.device.token_hash == device.token_hash]
         if len(mine) >= limits.links_each or len(self._links) >= limits.links:
             refuse(connection.address, "too many WebSockets", device.name)
-            return _refusal(503, "too many pages are open")
+            return refusal(503, "too many pages are open")
         # Compressing H.264 and packed meshes costs time and gains nothing.
         ws = web.WebSocketResponse(
             timeout=1.0, heartbeat=limits.heartbeat_s, max_msg_size=limits.message_bytes,
@@ -392,12 +402,11 @@ class WebXrServer:
         )  # fmt: skip
         if not ws.can_prepare(request).ok:
             refuse(connection.address, "no WebSocket where one is served", device.name)
-            return _refusal(400, "expected a WebSocket")
-        set_headers(ws, request.headers[hdrs.HOST], secure=True)
+            return refusal(400, "expected a WebSocket")
         await ws.prepare(request)
         link = SocketLink(ws, connection, device, limits, self._refusals, self.clock)
         self._links.add(link)
-        self._log(f"connected {device.name}")
+        self._note(f"connected {device.name}")
         task = asyncio.current_task()
         if task is not None:
             self._serving.add(task)
@@ -409,62 +418,12 @@ class WebXrServer:
             refuse(connection.address, "a message that makes no sense", f"{device.name}: {error}")
             await link.refuse_message("a message that makes no sense")
         except Exception as error:
-            self._log(f"serving {device.name} failed: {type(error).__name__}: {error}")
+            self._note(f"serving {device.name} failed: {type(error).__name__}: {error}")
             logging.getLogger("visavis.stream").debug("serving failed", exc_info=error)
         finally:
             self._links.discard(link)
             if task is not None:
                 self._serving.discard(task)
             await link.close("the end")
-            self._log(f"disconnected {device.name}")
+            self._note(f"disconnected {device.name}")
         return ws
-
-
-class _Faults(logging.Handler):
-    """What aiohttp logs: requests that are no HTTP are refusals, the rest is a fault of ours."""
-
-    def __init__(self, refusals: Refusals, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._refusals, self._log = refusals, log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
-            address = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
-            self._refusals.tell(address, "malformed HTTP", type(error).__name__)
-        elif not isinstance(error, ConnectionError):
-            self._refusals.tell("here", "a fault of the server", f"{error!r}")
-
-
-def _refusal(status: int, text: str) -> web.Response:
-    answer = web.json_response({"error": text}, status=status)
-    if status not in (404, 403):
-        answer.force_close()
-    return answer
-
-
-def _charset(file: Any) -> str | None:
-    return "utf-8" if file.content_type.startswith(("text/", "application/json")) else None
-
-
-async def _posted(request: web.BaseRequest) -> dict[str, str] | None:
-    """{"pin": text} or {"ticket": text}; None for anything else."""
-    if request.content_type != "application/json" or (request.content_length or 0) > BODY_BYTES:
-        return None
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_S):
-            while len(body) <= BODY_BYTES:
-                part = await request.content.read(BODY_BYTES + 1)
-                if not part:
-                    break
-                body += part
-        fields = json.loads(body) if len(body) <= BODY_BYTES else None
-    except (TimeoutError, ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict) or len(fields) != 1:
-        return None
-    ((name, text),) = fields.items()
-    if name not in ("pin", "ticket") or not isinstance(text, str) or not text.isascii():
-        return None
-    return {name: text}

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from headset.webxr.client_messages import pack_place, unpack_place
+from headset.webxr.datagram_lane import LaneOffer
 from headset.webxr.messages import (
     Message,
     MessageError,
@@ -26,6 +27,8 @@ WELCOME = struct.Struct("<HHI")
 SCENE = struct.Struct("<I32s32s32s32s")
 """A topology's number (0: none) and the SHA-256 of its description, surface, basis, and of the
 page's decoder for this person's codes; zeros where there is none."""
+LANE = struct.Struct("<HH32s32s")
+"""UDP port, zero, SHA-256 of the lane's certificate, ticket."""
 PANEL = struct.Struct("<B3x9f")
 NONE = bytes(32)
 MOST_LABEL = 256
@@ -80,6 +83,12 @@ def parse_panel(message: Message) -> tuple[Panel, bool]:
         unpack_text("panel", label.data) if label is not None else None,
     )  # fmt: skip
     return panel, picture is not None
+
+
+def lane_message(offer: LaneOffer) -> Message:
+    """The page may open a datagram lane."""
+    data = LANE.pack(offer.port, 0, offer.certificate_sha256, offer.ticket)
+    return Message(MessageKind.LANE, (Section(SectionKind.LANE, data),))
 
 
 def panel_gone(panel_id: str) -> Message:

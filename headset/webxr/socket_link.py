@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from headset.webxr.connections import Connection
 from headset.webxr.devices import Device
@@ -77,11 +77,13 @@ class SocketLink:
         elif message.type is WSMsgType.TEXT:
             await self._refuse("a message that is not binary", WSCloseCode.UNSUPPORTED_DATA)
         elif message.type is WSMsgType.ERROR:
-            # aiohttp has closed it already, with the code that belongs to it.
-            if self._socket.close_code == WSCloseCode.MESSAGE_TOO_BIG:
-                self._tell(f"a message above {self._limits.message_bytes} bytes")
-            elif self._socket.close_code not in (None, WSCloseCode.ABNORMAL_CLOSURE):
-                self._tell("a broken WebSocket frame")
+            # aiohttp has closed it already. Other errors are a connection that broke.
+            error = message.data
+            if isinstance(error, WebSocketError):
+                if error.code == WSCloseCode.MESSAGE_TOO_BIG:
+                    self._tell(f"a message above {self._limits.message_bytes} bytes")
+                else:
+                    self._tell("a broken WebSocket frame")
         return None
 
     async def send(self, message: bytes) -> None:

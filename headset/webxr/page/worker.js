@@ -7,6 +7,7 @@
 import { Blobs } from "./wire/blobs.js";
 import * as client from "./wire/client_messages.js";
 import { nowMs, RemoteClock } from "./wire/clock.js";
+import { DatagramLane } from "./wire/datagram_lane.js";
 import { findPart, Kind, milliseconds, nanoseconds, parseMessage, Part, WireError } from "./wire/messages.js";
 import { PersonStream } from "./wire/person_stream.js";
 import { packSample, parseView } from "./wire/sample.js";
@@ -60,7 +61,9 @@ class PageWorker {
     if (message.type === "sample") {
       this.eye = message.head.xyz;
       // A sample that waits is worth less than the one after it.
-      if (this.socket.waiting < MOST_WAITING_BYTES) this.socket.send(packSample(message));
+      const bytes = packSample(message);
+      if (this.lane?.send(bytes)) return;
+      if (this.socket.waiting < MOST_WAITING_BYTES) this.socket.send(bytes);
     } else if (message.type === "displayed") {
       const { person, frameId, tMs } = message;
       const stream = this.people.get(person);
@@ -98,6 +101,8 @@ class PageWorker {
   #forgetAll() {
     for (const stream of this.people.values()) stream.close();
     this.people.clear();
+    this.lane?.close();
+    this.lane = null;
     this.video.close();
     this.videoViews.clear();
   }
@@ -131,6 +136,9 @@ class PageWorker {
       if (packet) this.#post({ type: "sound", person, tMs: this.#local(milliseconds(message.tNs)), opus: packet });
     } else if (kind === Kind.VIDEO) {
       this.#readVideo(message);
+    } else if (kind === Kind.LANE) {
+      this.lane?.close();
+      this.lane = new DatagramLane(this.scope.location, client.readLane(message), (bytes) => this.#take(bytes));
     }
   }
 
@@ -248,7 +256,8 @@ class PageWorker {
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: now };
     this.#post({
       type: "link", state: this.socket.state, ...told, controls: this.controls,
-      clock: { offsetMs, boundMs }, payload: host?.payload ?? null, stageMs: { ...host?.stages },
+      clock: { offsetMs, boundMs }, payload: host?.payload ?? null,
+      lane: this.lane?.isOpen ?? false, stageMs: { ...host?.stages },
     });
     this.socket.send(client.statistics(told.rateHz, told.ageMs, told.kbitS, told.lossShare));
   }

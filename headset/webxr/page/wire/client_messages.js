@@ -120,6 +120,13 @@ export function readScene(message) {
   return { number: view.getUint32(0, true), description, surface, basis, decoder };
 }
 
+export function readLane(message) {
+  const view = needPart(message, Part.LANE, 68);
+  const { data } = findPart(message, Part.LANE);
+  const hex = Array.from(data.subarray(36), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { port: view.getUint16(0, true), certificate: data.slice(4, 36), ticket: hex };
+}
+
 export function readPanel(message) {
   const view = needPart(message, Part.PANEL, 40);
   const numbers = Array.from({ length: 9 }, (_, k) => view.getFloat32(4 + 4 * k, true));

@@ -13,6 +13,7 @@ export class WireError extends Error {}
 
 export const Kind = Object.freeze({
   WELCOME: 1, SCENE: 2, AVATAR: 3, PANEL: 4, PANEL_GONE: 5, AUDIO: 6, VIDEO: 7,
+  LANE: 8,
   ECHO: 64,
   HELLO: 128, DISPLAYED: 129, SAMPLE: 130, NEED_KEY: 131, PANEL_MOVED: 132, WISH: 133,
   STATISTICS: 134,
@@ -22,7 +23,7 @@ export const Part = Object.freeze({
   MESH_KEY: 1, MESH_DELTA: 2, H264: 3, CODE: 4, NODES: 5, OPUS: 6, VIEW: 7,
   WELCOME: 16, SCENE: 17, PANEL: 18, TEXT: 19, LABEL: 20, PNG: 21, WEBP: 22,
   ECHO: 32, HELLO: 33, DISPLAYED: 34, HEAD: 35, LEFT_HAND: 36, RIGHT_HAND: 37, NEED_KEY: 38,
-  PLACE: 39, WISH: 40, STATISTICS: 41,
+  PLACE: 39, WISH: 40, STATISTICS: 41, LANE: 42,
 });
 
 const PARTS_OF = new Map([
@@ -33,6 +34,7 @@ const PARTS_OF = new Map([
   [Kind.PANEL_GONE, [Part.TEXT]],
   [Kind.AUDIO, [Part.OPUS]],
   [Kind.VIDEO, [Part.H264, Part.VIEW]],
+  [Kind.LANE, [Part.LANE]],
   [Kind.ECHO, [Part.ECHO]],
   [Kind.HELLO, [Part.HELLO, Part.TEXT]],
   [Kind.DISPLAYED, [Part.DISPLAYED]],

@@ -1,0 +1,268 @@
+"""One `visavis stream` from its start to its end: server, pipeline, and what goes between them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from apps.adb_reverse import AdbError, AdbReverse
+from apps.display import has_display
+from apps.headset_source import HeadsetSource, HeadsetTracker
+from apps.page_shaders import page_shaders
+from apps.pipeline import Codes, Draw, Pipeline, Stages, Taps
+from apps.preview_options import PreviewOptions
+from apps.preview_panels import board_of, shown_panels
+from apps.preview_stages import open_source_of, open_stages, picture_size
+from apps.recording import CONSENT, PREVIEW_SEAMS, Recording, RecordingOptions
+from apps.stream import Stream, devices_folder, stream_folder
+from apps.stream_terminal import StreamTerminal, log_line
+from apps.undrawn import draw_nothing
+from apps.usage import FailedError
+from apps.viewpoint import fitted_view
+from headset.webxr.blob_store import BlobStore
+from headset.webxr.certificate import (
+    Certificate,
+    given_certificate,
+    machine_addresses,
+    machine_names,
+    outward_address,
+    own_certificate,
+)
+from headset.webxr.presentation import Presentation
+from headset.webxr.server import WebXrServer, WebXrServerOptions
+from streams.avatar_code import AvatarCode
+from streams.headset_sample import HeadsetSample
+from streams.mesh_texture import MeshTexture
+from streams.shown_panels import ShownPanels
+from streams.view import View
+
+if TYPE_CHECKING:
+    from capture.frame_source import FrameSource
+    from headset.webxr.client_messages import PanelMoved
+    from overlay.board import PanelBoard
+
+POLL_S = 0.03
+LOOK_S = 0.5
+"""The terminal is looked after so often."""
+
+
+def run_stream(stream: Stream) -> None:
+    """Serve until Ctrl-C, `stream.seconds`, or the window is closed.
+
+    Raises FailedError, ServerError, CertificateError, SourceError: one readable line each.
+    """
+    if stream.preview and not has_display():
+        raise FailedError(
+            "--preview: there is no display; leave it away to stream without a window"
+        )
+    shown = stream.shown()
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(_open_source(stream, shown))
+        session = StreamSession(stream, shown, source)
+        opened.callback(session.close)
+        taps = opened.enter_context(session.recorded())
+        window = opened.enter_context(_window(stream, shown, source))
+        draw: Draw = draw_nothing if window is None else window.renderer.render
+        # The terminal says where the page is before models are loaded, which takes seconds.
+        session.server.start()
+        terminal = StreamTerminal(session.server)
+        terminal.welcome(outward_address() if stream.lan else None, session.usb(opened))
+        stages = opened.enter_context(session.stages(draw))
+        pipeline = opened.enter_context(Pipeline(stages, taps=taps))
+        session.run(pipeline, terminal, window)
+    if source.damaged and not source.live:
+        raise FailedError(f"{shown.source}: is damaged or cut off")
+
+
+class StreamSession:
+    """The server, what it shows, and the taps that feed it."""
+
+    def __init__(self, stream: Stream, shown: PreviewOptions, source: FrameSource) -> None:
+        self.stream, self.shown, self.source = stream, shown, source
+        self.blobs = BlobStore()
+        self.presentation = Presentation(
+            self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel
+        )
+        options = WebXrServerOptions(
+            _certificate(stream), devices_folder(), stream.port, stream.lan,
+            0 if stream.usb else None,
+        )  # fmt: skip
+        self.server = WebXrServer(
+            options, page_shaders(), self.blobs, self.presentation.serve, log=log_line()
+        )
+        self._board: PanelBoard | None = None
+        self._recording: Recording | None = None
+        self._packets: CodePackets | None = None
+
+    def close(self) -> None:
+        """Tell the clients, and end."""
+        self.server.stop()
+        self.presentation.close()
+
+    def usb(self, opened: contextlib.ExitStack) -> bool:
+        """Whether a headset at a cable reaches the server; says what is in the way if not."""
+        port = self.server.plain_port
+        if port is None:
+            return False
+        try:
+            opened.enter_context(AdbReverse(port))
+        except AdbError as error:
+            print(error, flush=True)
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def stages(self, draw: Draw) -> Iterator[Stages]:
+        """Tracker and avatar, and this session's panels, which the page may move."""
+        tracker = HeadsetTracker(self.source) if isinstance(self.source, HeadsetSource) else None
+        view = fitted_view(self.source.camera, picture_size(self.shown, self.source), 0)
+        self._board = board_of(self.shown, view)
+        with open_stages(self.shown, self.source, draw, tracker) as stages:
+            avatar = cast(Any, stages.avatar)
+            from avatar.page_decoder import page_decoder
+
+            self.presentation.describe_avatar(0, self.blobs.add(page_decoder(avatar)))
+            self._packets = CodePackets(avatar, self.presentation)
+            yield replace(
+                stages, avatar=StreamedAvatar(avatar), panels_of=shown_panels(self._board)
+            )
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[Taps]:
+        """Taps of the network, and of a recording where one is asked for."""
+        if self.stream.record is None:
+            yield self._taps(Taps())
+            return
+        seams = PREVIEW_SEAMS[1:] if self.stream.driven_by_headset else PREVIEW_SEAMS
+        options = RecordingOptions(
+            self.stream.record, (*seams, "headset"), self.shown.source, self.shown.avatar
+        )
+        with Recording(options, self.source) as recording:
+            print(f"By recording you state: {CONSENT}", flush=True)
+            self._recording = recording
+            try:
+                yield self._taps(recording.taps)
+            finally:
+                self._recording = None
+                recording.close()
+                print(f"recorded {recording.summary()}", flush=True)
+
+    def run(self, pipeline: Pipeline, terminal: StreamTerminal, window: Any) -> None:
+        """Turn the pipeline over until it is to stop."""
+        begun, looked, drawn = time.monotonic(), 0.0, None
+        while not pipeline.ended and (window is None or not window.closed):
+            drawn = pipeline.poll(POLL_S) or drawn
+            now = time.monotonic()
+            if window is not None:
+                connected = ", ".join(self.server.connected()) or "nobody is connected"
+                window.show(None if drawn is None else drawn.frame.rgb, (connected, "Esc quits"))
+            if now - looked >= LOOK_S:
+                looked = now
+                terminal.look()
+            if self.stream.seconds is not None and now - begun >= self.stream.seconds:
+                return
+
+    def _taps(self, recorded: Taps) -> Taps:
+        def mesh(made: MeshTexture) -> None:
+            recorded.mesh(made)
+            self.presentation.show(made)
+
+        def code(made: AvatarCode) -> None:
+            recorded.code(made)
+            if self._packets is not None:
+                self._packets.take(made)
+
+        def panels(shown: ShownPanels) -> None:
+            recorded.panels(shown)
+            self.presentation.show_panels(shown)
+
+        return replace(recorded, mesh=mesh, code=code, panels=panels)
+
+    def _take_sample(self, name: str, sample: HeadsetSample) -> None:
+        recording = self._recording
+        if recording is not None:
+            recording.writer.write(sample)
+        if isinstance(self.source, HeadsetSource):
+            self.source.put(sample)
+
+    def _move_panel(self, moved: PanelMoved) -> None:
+        """Where it was put it stays, in the world, whatever it hung on before."""
+        panel = None if self._board is None else self._board.get(moved.id)
+        if self._board is not None and panel is not None:
+            place = moved.anchor_from_panel
+            self._board.put(
+                replace(panel, anchor="world", anchor_from_panel=place, size_m=moved.size_m)
+            )
+
+
+class StreamedAvatar:
+    """An avatar that leaves its texture as a sum where it can: the page's shader sums it."""
+
+    def __init__(self, avatar: Any) -> None:
+        self._avatar = avatar
+        self._decode = getattr(avatar, "decode_nodes", avatar.decode)
+        self.encode = cast(Codes, avatar).encode
+
+    def decode(self, code: AvatarCode, view: View | None = None) -> MeshTexture:
+        """A MeshTexture or MeshNodes: everything that takes it here takes both."""
+        return self._decode(code, view)
+
+
+class CodePackets:
+    """Codes to the packets of the avatar's bitstream, as long as a page is there to take them."""
+
+    def __init__(self, avatar: Any, presentation: Presentation) -> None:
+        from avatar.bitstream import BitstreamEncoder
+
+        self._encoder, self._presentation = BitstreamEncoder(avatar), presentation
+        self._pages = 0
+
+    def take(self, code: AvatarCode) -> None:
+        """One code, in order. Whoever joins gets a key packet at once."""
+        pages = len(self._presentation.statistics())
+        if pages > self._pages:
+            self._encoder.request_key()
+        self._pages = pages
+        if pages:
+            packet = self._encoder.encode(code)
+            if packet is not None:
+                self._presentation.show_code(packet, code.t_ns)
+
+
+def _certificate(stream: Stream) -> Certificate:
+    if stream.cert is not None and stream.key is not None:
+        return given_certificate(stream.cert, stream.key)
+    return own_certificate(stream_folder(), machine_names(), machine_addresses())
+
+
+def _open_source(stream: Stream, shown: PreviewOptions) -> FrameSource:
+    if stream.driven_by_headset:
+        return HeadsetSource()
+    from apps.pacing import PacedSource
+
+    source = open_source_of(shown)
+    return source if source.live else PacedSource(source, lambda: open_source_of(shown))
+
+
+@contextlib.contextmanager
+def _window(stream: Stream, shown: PreviewOptions, source: FrameSource) -> Iterator[Any]:
+    """The preview's window, or None."""
+    if not stream.preview:
+        yield None
+        return
+    from render.gl_context import GlUnavailableError
+    from render.renderer import RenderOptions
+    from render.window import Window, WindowOptions
+
+    size = picture_size(shown, source)
+    try:
+        window = Window(
+            WindowOptions(f"Visavis - {shown.source}", size), RenderOptions(depth=False)
+        )
+    except GlUnavailableError as error:
+        raise FailedError(f"--preview: {error}") from error
+    with window:
+        yield window
