@@ -19,8 +19,8 @@ from tracking.headset_state import SOURCE, HeadsetState, HeadsetStateOptions
 
 SIZE = (720, 720)
 GONE_S = 3.0
-"""After so long without a sample nobody wears the headset, and that is shown. A link that stalls for
-less leaves the avatar as it was."""
+"""After so long without a sample nobody wears the headset, and that is shown. A link that stalls
+for less leaves the avatar as it was."""
 REMEMBERED = 32
 """Samples on their way through the pipeline."""
 

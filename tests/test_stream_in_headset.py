@@ -20,7 +20,7 @@ from tests.stream_process import StreamProcess
 PANEL = "visavis.panels.panels.get('text')"
 PLACE = f"{PANEL}.board.stageFromBoard.elements.slice(12, 15)"
 PERSON = "visavis.people.seats.people.has(0)"
-SLOW_S = 90.0
+SLOW_S = 120.0
 """The machine may be busy, and its two pictures are drawn in software."""
 
 
@@ -36,8 +36,7 @@ def stream(root: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["quest", "vision"])
-def test_a_headset_is_worn(profile: str, stream: StreamProcess, tmp_path: Path):
+def test_a_headset_is_worn(stream: StreamProcess, tmp_path: Path):
     with chromium() as browser:
         page = OpenPage(
             browser.new_context(
@@ -45,7 +44,7 @@ def test_a_headset_is_worn(profile: str, stream: StreamProcess, tmp_path: Path):
             ).new_page(),
             [],
         )
-        page.emulate(profile)
+        page.emulate("quest")
         page.page.goto(stream.find(r"On this machine: (https://\S+/)#"))
         page.page.get_by_label("The six digits").fill(stream.find(r"PIN (\d{6})"))
         page.page.get_by_role("button", name="Pair").click()
