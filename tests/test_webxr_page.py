@@ -20,14 +20,21 @@ from avatar.opening import open_avatar
 from avatar.personal_avatar import PersonalAvatar
 from benchmarks.portraits import portrait
 from render.relief import STEEPEST, relief_map
-from render.renderer import RenderOptions, open_renderer
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
 from streams.texture_basis import TextureBasis
 from tests.headless_chromium import chromium
-from tests.headset_page import IPD_M, PIXELS, SIZE, VIEW, OpenPage
+from tests.headset_page import (
+    IPD_M,
+    PIXELS,
+    SIZE,
+    VIEW,
+    OpenPage,
+    drawn_here,
+    require_alike,
+)
 from tests.page_scene import (
     PageServer,
     avatar_message,
@@ -128,20 +135,6 @@ def in_vr(quest: OpenPage) -> Iterator[OpenPage]:
     yield quest
     for side in ("left", "right"):
         quest.run("side => headset.hands[side].updatePinchValue(0)", side)
-
-
-def drawn_here(mesh: MeshTexture | MeshNodes) -> PIXELS:
-    with open_renderer("gl", RenderOptions(antialias="none", depth=False)) as renderer:
-        return renderer.draw(mesh, VIEW).rgba[..., :3].astype(int)
-
-
-def require_alike(page: PIXELS, desktop: PIXELS) -> None:
-    """Equal but for rounding, and for single pixels where two drivers cover an edge differently."""
-    away = np.abs(page - desktop).max(axis=2)
-    assert away.mean() < 0.6
-    assert np.percentile(away, 98.5) <= 3
-    blurred = cv2.blur(np.abs(page - desktop).astype(np.float32), (9, 9)).max()
-    assert blurred < 16  # no patch of it differs
 
 
 def test_a_shipped_avatar_looks_as_on_the_desktop(quest: OpenPage) -> None:
