@@ -622,6 +622,34 @@ def test_panels_become_quad_layers_where_they_are_granted(
     bench.require_clean()
 
 
+def test_people_sit_side_by_side_and_leave(bench: OpenPage, bench_server: PageServer) -> None:
+    mesh = posed()
+    both = [
+        message
+        for person in (0, 1)
+        for message in (
+            topology_message(mesh.topology, person=person),
+            avatar_message(mesh, 1, person),
+        )
+    ]
+    bench_server.add_scene("two", both)
+    bench.play("two")
+    shown = "[0, 1].every(who => visavis.people.people.get(who)?.shown)"
+    bench.until(lambda: bench.run(shown), "two people")
+    places = np.array(
+        bench.run("[0, 1].map(who => visavis.people.seats.people.get(who).place.toArray())")
+    )
+    assert np.linalg.norm(places[1] - places[0]) > 0.6
+    assert np.hypot(places[:, 0], places[:, 2]) == pytest.approx(0.9)
+    bench.hear({"type": "personGone", "person": 1})
+    bench.until(lambda: bench.run("visavis.people.people.size") == 1, "one of them to leave")
+    assert (
+        bench.run("visavis.stage.scene.children.filter(one => one.material?.length > 1).length")
+        == 1
+    )
+    bench.require_clean()
+
+
 def test_a_pinch_seen_only_as_a_passing_pointer_moves_the_avatar(bench: OpenPage) -> None:
     assert not bench.page.is_visible("#enter .ar")  # it cannot show the room
     bench.play("person")
