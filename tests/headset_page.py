@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from render.renderer import RenderOptions, open_renderer
 from streams.camera import Camera
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
 from streams.view import View
 from tests.page_scene import Message
 
@@ -23,6 +27,21 @@ VIEW = View.from_camera(Camera.from_fov((SIZE, SIZE), 0.6))
 """From where `OpenPage.picture` looks: the avatar's world's origin, as a webcam."""
 IPD_M = 0.063
 PIXELS = npt.NDArray[np.int64]
+
+
+def drawn_here(mesh: MeshTexture | MeshNodes) -> PIXELS:
+    """(SIZE, SIZE, 3): what the desktop's renderer makes of it."""
+    with open_renderer("gl", RenderOptions(antialias="none", depth=False)) as renderer:
+        return renderer.draw(mesh, VIEW).rgba[..., :3].astype(int)
+
+
+def require_alike(page: PIXELS, desktop: PIXELS) -> None:
+    """Equal but for rounding, and for single pixels where two drivers cover an edge differently."""
+    away = np.abs(page - desktop).max(axis=2)
+    assert away.mean() < 0.6
+    assert np.percentile(away, 98.5) <= 3
+    blurred = cv2.blur(np.abs(page - desktop).astype(np.float32), (9, 9)).max()
+    assert blurred < 16  # no patch of it differs
 
 
 class OpenPage:

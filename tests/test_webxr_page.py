@@ -20,14 +20,21 @@ from avatar.opening import open_avatar
 from avatar.personal_avatar import PersonalAvatar
 from benchmarks.portraits import portrait
 from render.relief import STEEPEST, relief_map
-from render.renderer import RenderOptions, open_renderer
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
 from streams.texture_basis import TextureBasis
 from tests.headless_chromium import chromium
-from tests.headset_page import IPD_M, PIXELS, SIZE, VIEW, OpenPage
+from tests.headset_page import (
+    IPD_M,
+    PIXELS,
+    SIZE,
+    VIEW,
+    OpenPage,
+    drawn_here,
+    require_alike,
+)
 from tests.page_scene import (
     PageServer,
     avatar_message,
@@ -128,20 +135,6 @@ def in_vr(quest: OpenPage) -> Iterator[OpenPage]:
     yield quest
     for side in ("left", "right"):
         quest.run("side => headset.hands[side].updatePinchValue(0)", side)
-
-
-def drawn_here(mesh: MeshTexture | MeshNodes) -> PIXELS:
-    with open_renderer("gl", RenderOptions(antialias="none", depth=False)) as renderer:
-        return renderer.draw(mesh, VIEW).rgba[..., :3].astype(int)
-
-
-def require_alike(page: PIXELS, desktop: PIXELS) -> None:
-    """Equal but for rounding, and for single pixels where two drivers cover an edge differently."""
-    away = np.abs(page - desktop).max(axis=2)
-    assert away.mean() < 0.6
-    assert np.percentile(away, 98.5) <= 3
-    blurred = cv2.blur(np.abs(page - desktop).astype(np.float32), (9, 9)).max()
-    assert blurred < 16  # no patch of it differs
 
 
 def test_a_shipped_avatar_looks_as_on_the_desktop(quest: OpenPage) -> None:
@@ -626,6 +619,34 @@ def test_panels_become_quad_layers_where_they_are_granted(
     assert told["rows"] == [[255, 0, 0, 255], [0, 0, 255, 255]]  # the upper row of texels is on top
     assert told["size"] == pytest.approx([0.075, 0.05])  # half of its sides, as browsers take it
     assert told["gone"]
+    bench.require_clean()
+
+
+def test_people_sit_side_by_side_and_leave(bench: OpenPage, bench_server: PageServer) -> None:
+    mesh = posed()
+    both = [
+        message
+        for person in (0, 1)
+        for message in (
+            topology_message(mesh.topology, person=person),
+            avatar_message(mesh, 1, person),
+        )
+    ]
+    bench_server.add_scene("two", both)
+    bench.play("two")
+    shown = "[0, 1].every(who => visavis.people.people.get(who)?.shown)"
+    bench.until(lambda: bench.run(shown), "two people")
+    places = np.array(
+        bench.run("[0, 1].map(who => visavis.people.seats.people.get(who).place.toArray())")
+    )
+    assert np.linalg.norm(places[1] - places[0]) > 0.6
+    assert np.hypot(places[:, 0], places[:, 2]) == pytest.approx(0.9)
+    bench.hear({"type": "personGone", "person": 1})
+    bench.until(lambda: bench.run("visavis.people.people.size") == 1, "one of them to leave")
+    assert (
+        bench.run("visavis.stage.scene.children.filter(one => one.material?.length > 1).length")
+        == 1
+    )
     bench.require_clean()
 
 
