@@ -99,8 +99,9 @@ export class People {
     who.coming = null;
     who.mesh.object.matrixAutoUpdate = false;
     this.scene.add(who.mesh.object);
-    const head = headOf(who.waiting.vertices, who.topology.parts, this.programs.studio);
-    this.seats.take(person, head);
+    const { parts } = who.topology;
+    if (!parts.length) return; // nobody is there yet, and takes no seat
+    this.seats.take(person, headOf(who.waiting.vertices, parts, this.programs.studio));
   }
 
   #opacity(who, now) {
