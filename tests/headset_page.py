@@ -18,7 +18,7 @@ from streams.camera import Camera
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
 from streams.view import View
-from tests.page_scene import Message
+from tests.page_scene import Message, PageServer
 
 HERE = Path(__file__).parent / "webxr"
 IWER = HERE / "node_modules" / "iwer" / "build" / "iwer.min.js"
@@ -145,3 +145,22 @@ class OpenPage:
         """No error anywhere, nothing that the policy forbids, nothing missing."""
         assert self.errors == []
         assert self.run("[visavis.trouble, violations]") == [None, []]
+
+
+def opened(browser: Any, server: PageServer, profile: str) -> OpenPage:
+    """A page of its own, ready, in a browser that has such a headset."""
+    page = browser.new_page(viewport={"width": 640, "height": 360})
+    page.set_default_timeout(20_000)
+    result = OpenPage(page, server.posted)
+    result.emulate(profile)
+    page.goto(server.url)
+    result.wait_ready()
+    return result
+
+
+def centre_of_red(picture: PIXELS) -> tuple[float, float]:
+    """Column and row."""
+    red = (picture[..., 0] > 200) & (picture[..., 1] < 40) & (picture[..., 2] < 40)
+    assert red.sum() > 50
+    rows, columns = np.nonzero(red)
+    return float(columns.mean()), float(rows.mean())
