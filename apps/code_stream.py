@@ -9,9 +9,11 @@ from avatar.bitstream import BitstreamEncoder, BitstreamOptions
 from avatar.code_numbers import CodedAvatar
 from streams.avatar_code import AvatarCode
 
-KBIT_S = 19.0
-"""Of the packets' own bytes: with what a message adds (32 bytes and the socket's frame) left out,
-the issue's ceiling is 20."""
+KBIT_S = 20.0
+"""Of all messages, at most."""
+MESSAGE_BYTES = 34
+"""Of a message of the wire besides its packet: header, section, padding (docs/wire_format.md)."""
+CODE_OPTIONS = BitstreamOptions(kbit_s=KBIT_S, header_bytes=MESSAGE_BYTES)
 
 
 class CodeStream:
@@ -24,7 +26,7 @@ class CodeStream:
         options: BitstreamOptions | None = None,
     ) -> None:
         """`show` is given each packet and its t_ns, as `Presentation.show_code` takes them."""
-        self._encoder = BitstreamEncoder(avatar, options or BitstreamOptions(kbit_s=KBIT_S))
+        self._encoder = BitstreamEncoder(avatar, options or CODE_OPTIONS)
         self._show = show
         self._key = threading.Event()
 

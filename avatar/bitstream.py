@@ -66,12 +66,18 @@ class BitstreamOptions:
     """2 to 64: of the packets' own bytes; transport adds its headers."""
     heal_s: float = 0.4
     """0.1 to 2: after which nothing lost shows any more."""
+    header_bytes: int = 0
+    """0 to 200: of what carries each packet; they count as the packet's own."""
 
     def __post_init__(self) -> None:
         if not 2.0 <= self.kbit_s <= 64.0:
             raise ValueError(f"BitstreamOptions.kbit_s: expected 2 to 64, got {self.kbit_s}")
         if not 0.1 <= self.heal_s <= 2.0:
             raise ValueError(f"BitstreamOptions.heal_s: expected 0.1 to 2, got {self.heal_s}")
+        if not 0 <= self.header_bytes <= 200:
+            raise ValueError(
+                f"BitstreamOptions.header_bytes: expected 0 to 200, got {self.header_bytes}"
+            )
 
 
 def presence_tables() -> tuple[Table, ...]:
@@ -135,16 +141,19 @@ class BitstreamEncoder:
         row, presences = self._wanted(code, self._key)
         shows = self._shows(code)
         packet = self._packet(code, row, presences, shows, turn)
-        if budget is not None and 8 * len(packet.data) > budget.tolerated:
-            self._rate.coarser(8 * len(packet.data), budget)
+        if budget is not None and self._bits(packet) > budget.tolerated:
+            self._rate.coarser(self._bits(packet), budget)
             packet = self._packet(code, row, presences, shows, turn)
-            if 8 * len(packet.data) > budget.most:
-                self._rate.coarser(8 * len(packet.data), budget)
+            if self._bits(packet) > budget.most:
+                self._rate.coarser(self._bits(packet), budget)
                 return None
-        self._rate.sent(code.t_ns, 8 * len(packet.data), budget)
+        self._rate.sent(code.t_ns, self._bits(packet), budget)
         self._state.row, self._state.presences = packet.row, packet.presences
         self._turn, self._last_t_ns, self._key = turn, code.t_ns, False
         return packet.data
+
+    def _bits(self, packet: _Packet) -> int:
+        return 8 * (len(packet.data) + self.options.header_bytes)
 
     def _wanted(self, code: AvatarCode, key: bool) -> tuple[Int64, Presences]:
         """All numbers of the code but the appearance's, and how they are to be sent."""

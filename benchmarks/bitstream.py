@@ -87,9 +87,10 @@ def shown(
     way: str,
     lost_share: float = 0.0,
     seed: int = 0,
+    header_bytes: int = 0,
 ) -> Iterator[tuple[AvatarCode, AvatarCode]]:
     """(sent, shown) of every moment after the first second. The first packet is never lost."""
-    encoder = BitstreamEncoder(avatar, BitstreamOptions(kbit_s))
+    encoder = BitstreamEncoder(avatar, BitstreamOptions(kbit_s, header_bytes=header_bytes))
     decoder, rng = BitstreamDecoder(avatar), np.random.default_rng(seed)
     last, waiting = None, list[AvatarCode]()
     for k, code in enumerate(codes):

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from apps.code_stream import KBIT_S, MESSAGE_BYTES
 from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamOptions
 from avatar.codec import Avatar
 from avatar.field_basis import atlas_nodes
@@ -32,7 +33,7 @@ from avatar.mesh_assembly import view_direction
 from avatar.opening import open_avatar
 from avatar.page_decoder import page_decoder
 from avatar.personal_avatar import PersonalAvatar
-from benchmarks.bitstream import errors_of, mean_of, shown, used_kbit_s
+from benchmarks.bitstream import SETTLED_NS, errors_of, mean_of, shown
 from capture.frame_source import open_source
 from streams.avatar_code import AvatarCode
 from streams.mirror import mirror_hand
@@ -56,8 +57,8 @@ class CodePayloadOptions:
     """Whose avatar shows it: one that ships, or a `.visavis` file."""
     hands: Path | None = None
     """A video of a hand, shown as both hands; without it the clip's own."""
-    kbit_s: float = 19.0
-    """Of the packets' own bytes."""
+    kbit_s: float = KBIT_S
+    """Of all messages, headers included."""
     frames: int = 300
     """Most of each clip."""
 
@@ -133,13 +134,21 @@ def report(options: CodePayloadOptions, folder: Path) -> None:
         codes = [code for code in codes if code.world_from_head is not None]
         shows = sum(len(code.hands) for code in codes) / len(codes)
         print(f"\n{clip.stem}: {len(codes)} moments of a face, {shows:.2f} hands each")
-        used = used_kbit_s(avatar, codes, options.kbit_s)
-        encoder = BitstreamEncoder(avatar, BitstreamOptions(options.kbit_s))
+        coding = BitstreamOptions(options.kbit_s, header_bytes=MESSAGE_BYTES)
+        encoder = BitstreamEncoder(avatar, coding)
         packets = [encoder.encode(code) for code in codes]
         sent = [packet for packet in packets if packet is not None]
+        begun_ns = codes[0].t_ns + SETTLED_NS
+        sizes = [
+            len(packet)
+            for code, packet in zip(codes, packets, strict=True)
+            if packet is not None and code.t_ns >= begun_ns
+        ]
+        kbit = 8e-3 / ((codes[-1].t_ns - begun_ns) / 1e9)
         print(
-            f"  {used:5.1f} kbit/s of {options.kbit_s:g}; {len(sent)} packets for {len(codes)} "
-            f"moments, {np.median([len(packet) for packet in sent]):.0f} bytes each (median)"
+            f"  {kbit * (sum(sizes) + MESSAGE_BYTES * len(sizes)):5.1f} kbit/s of "
+            f"{options.kbit_s:g} in messages, {kbit * sum(sizes):.1f} in their packets; "
+            f"{len(sent)} for {len(codes)} moments, {np.median(sizes):.0f} bytes each (median)"
         )
         texts = [base64.b64encode(packet).decode() for packet in sent]
         before = os.getloadavg()[0]
@@ -172,7 +181,7 @@ def check(avatar: Avatar | PersonalAvatar, sent: list[bytes], path: Path, folder
 def losses(avatar: Avatar | PersonalAvatar, codes: list[AvatarCode], kbit_s: float) -> None:
     for share in LOSSES:
         for way in ("goes on", "late"):
-            pairs = list(shown(avatar, codes, kbit_s, way, share, seed=1))
+            pairs = list(shown(avatar, codes, kbit_s, way, share, 1, MESSAGE_BYTES))
             mean = mean_of([errors_of(avatar, sent, got) for sent, got in pairs])
             seen = [
                 float(np.linalg.norm(one.vertices - other.vertices, axis=1).mean())

@@ -244,3 +244,18 @@ def test_starvation_is_told_on_the_lowest_rung_only() -> None:
     good = FlowControl()
     simulate(Link(steady(50)), 5, good)
     assert not good.starved(5 * SECOND)
+
+
+def test_lost_datagrams_do_not_stop_the_stream() -> None:
+    flow = FlowControl()
+    for frame_id in (1, 2, 3):
+        flow.sent(frame_id, frame_id * MS, lossy=True)
+    assert not flow.may_send(100 * MS)
+    assert flow.may_send(201 * MS)
+    assert flow.in_flight == 2
+    # What goes through the socket arrives: it is waited for.
+    flow = FlowControl()
+    for frame_id in (1, 2, 3):
+        flow.sent(frame_id, frame_id * MS)
+    assert not flow.may_send(SECOND)
+    assert flow.in_flight == 3

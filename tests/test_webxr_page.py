@@ -307,6 +307,32 @@ def test_a_pinch_seats_the_avatar_elsewhere(in_vr: OpenPage) -> None:
     in_vr.require_clean()
 
 
+def test_controllers_are_drawn_and_point(in_vr: OpenPage) -> None:
+    in_vr.run(
+        "() => { headset.primaryInputMode = 'controller'; const { left, right } ="
+        " headset.controllers; left.position.set(-0.2, 1.2, -0.3);"
+        " right.position.set(0.2, 1.2, -0.3) }"
+    )
+    in_vr.until(lambda: in_vr.run("visavis.hands.controllers.size") == 2, "two controllers")
+    sample = in_vr.fresh("sample", lambda m: m["left"] is None)
+    assert sample["right"] is None
+    start = np.array(in_vr.run(RED_PLACE))
+    # The right one points at the panel from half a metre away, along -z.
+    x, y, z = start.tolist()
+    in_vr.run("at => headset.controllers.right.position.set(...at)", [x, y, z + 0.5])
+    in_vr.run("headset.controllers.right.updateButtonValue('trigger', 1)")
+    in_vr.until(lambda: in_vr.run("visavis.grab.holds.size") == 1, "the grab")
+    in_vr.run("at => headset.controllers.right.position.set(...at)", [x + 0.1, y, z + 0.3])
+    in_vr.until(
+        lambda: np.allclose(in_vr.run(RED_PLACE), start + [0.1, 0.0, -0.2], atol=5e-3), "the move"
+    )
+    in_vr.run("headset.controllers.right.updateButtonValue('trigger', 0)")
+    in_vr.until(lambda: in_vr.run("visavis.grab.holds.size") == 0, "letting go")
+    in_vr.run("() => { headset.primaryInputMode = 'hand' }")
+    in_vr.until(lambda: in_vr.run("Boolean(visavis.pointers.hand('right'))"), "the hands")
+    in_vr.require_clean()
+
+
 def test_lost_hands_return(in_vr: OpenPage) -> None:
     in_vr.run("headset.hands.right.connected = false")
     gone = in_vr.fresh("sample", lambda m: m["right"] is None)
@@ -376,6 +402,7 @@ def test_sessions_end_and_begin_again(in_vr: OpenPage) -> None:
     flat = in_vr.drawn()
     assert flat.shape[1] == 640
     assert (flat[..., 3] == 255).all()  # the wall stands behind
+    assert in_vr.run("visavis.stage.camera.fov") == 34  # the headset's is much wider
     in_vr.until(lambda: in_vr.page.is_visible("#enter .ar"), "the buttons")
     in_vr.page.click("#enter .ar")
     in_vr.until(lambda: in_vr.run("visavis.sessions.mode === 'ar' && visavis.arrived"), "AR")

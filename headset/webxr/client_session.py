@@ -10,7 +10,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from headset.webxr.avatar_encoding import AvatarEncoding
 from headset.webxr.client_messages import (
     Capability,
     Displayed,
@@ -23,7 +22,7 @@ from headset.webxr.client_messages import (
     Wish,
 )
 from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes, Lane
-from headset.webxr.flow_control import FlowControl, FlowOptions, PayloadChoice
+from headset.webxr.flow_control import FlowControl, FlowOptions
 from headset.webxr.link import Link, LinkClosedError
 from headset.webxr.messages import (
     VERSION,
@@ -35,7 +34,8 @@ from headset.webxr.messages import (
     pack_message,
     parse_message,
 )
-from headset.webxr.sample_coding import pack_view, parse_sample
+from headset.webxr.person_stream import PersonMaking, PersonStream
+from headset.webxr.sample_coding import parse_sample
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.server_messages import (
     lane_message,
@@ -45,8 +45,7 @@ from headset.webxr.server_messages import (
     scene,
     welcome,
 )
-from headset.webxr.shown_people import SOUND_KEPT, ShownPeople, ShownPerson, StereoPicture
-from headset.webxr.texture_video import TextureVideoEncoder, TextureVideoOptions
+from headset.webxr.shown_people import SOUND_KEPT, ShownPeople, ShownPerson
 from streams.clock import Echo, RemoteClock, now_ns
 from streams.headset_sample import HeadsetSample
 from streams.panel import Panel
@@ -95,27 +94,6 @@ class ClientStatistics:
     lane: bool
     """Whether samples and codes go as datagrams."""
     page: PageStatistics | None
-
-
-class PersonStream:
-    """What one page was sent of one person."""
-
-    def __init__(self, options: FlowOptions) -> None:
-        self.flow = FlowControl(options)
-        self.choice = PayloadChoice()
-        self.payload: Payload | None = None
-        self.encoding: AvatarEncoding | None = None
-        self.video: TextureVideoEncoder | None = None
-        self.scene: tuple[int, str | None] = (-1, None)
-        self.unfit = False
-        """The last mesh could not be encoded."""
-        self.mesh_number = self.code_number = self.picture_number = 0
-
-    def close(self) -> None:
-        for part in (self.encoding, self.video):
-            if part is not None:
-                part.close()
-        self.encoding = self.video = None
 
 
 class ClientSession:
@@ -258,10 +236,7 @@ class ClientSession:
             need = NeedKey.of(message)
             stream = self._streams.get(need.person)
             if stream:
-                stream.flow.need_key(need.received)
-                stream.scene = (-1, None)
-                if stream.payload is Payload.CODE:
-                    self.on_code_key(need.person)
+                stream.need_key(need.received)
             self._wake.set()
         elif kind == MessageKind.PANEL_MOVED:
             moved = PanelMoved.of(message)
@@ -383,91 +358,20 @@ class ClientSession:
 
     async def _send_person(self, person: int, shown: ShownPerson) -> bool:
         """One frame, if there is a new one and room for it."""
-        stream = self._streams.setdefault(person, PersonStream(self.options.flow))
-        now = now_ns()
-        room = stream.flow.may_send(now)
-        payload = stream.choice.choose(
-            self._hello.can, shown.sources, self._wish.payload, stream.flow.starved(now), now
-        )
-        if payload != stream.payload:
-            stream.payload, stream.flow.key_needed = payload, True
-            if payload is Payload.CODE:
-                stream.code_number = max(stream.code_number, shown.code_number - 1)
-                self.on_code_key(person)
-            stream.flow.frozen = payload is not Payload.GEOMETRY
-        if not room or payload is None:
-            return False
-        if payload is Payload.CODE:
-            return await self._send_code(person, shown, stream)
-        if payload is Payload.VIDEO:
-            return await self._send_picture(person, shown, stream)
-        return await self._send_mesh(person, shown, stream)
-
-    async def _send_mesh(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
-        mesh, flow = shown.mesh, stream.flow
-        fresh = shown.mesh_number != stream.mesh_number
-        if mesh is None or not (fresh or (flow.key_needed and not stream.unfit)):
-            return False
-        stream.mesh_number = shown.mesh_number
-        if stream.encoding is None:
-            nodes = Capability.NODES in self._hello.can
-            stream.encoding = AvatarEncoding(self._blobs, person, nodes, self._hello.texture_size)
-        frame_id, key = self._next_id(), flow.key_needed
-        try:
-            encoded = await self._in_executor(
-                stream.encoding.encode, mesh, frame_id, flow.step, key
-            )
-        except (ValueError, RuntimeError) as error:
-            if not stream.unfit:
-                log.warning("%s: an avatar cannot be sent: %s", self.link.name, error)
-            stream.unfit = flow.key_needed = True
-            return False
-        stream.unfit = False
-        described = encoded.entry.number, shown.decoder
-        if encoded.new_scene or stream.scene != described:
-            stream.scene = described
-            await self._send(scene(person, encoded.entry, shown.decoder))
-        await self._send_frame(stream, encoded.message)
-        return True
-
-    async def _send_code(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
-        if stream.scene != (0, shown.decoder):
-            stream.scene = (0, shown.decoder)
-            await self._send(scene(person, None, shown.decoder))
-        for number, packet, t_ns in shown.codes:
-            if number <= stream.code_number:
-                continue
-            stream.code_number = number
-            part = (Section(SectionKind.CODE, packet),)
-            key = stream.flow.key_needed
-            message = Message(MessageKind.AVATAR, part, self._next_id(), t_ns, person, key)
-            await self._send_frame(stream, message)
-            return True
-        return False
-
-    async def _send_picture(self, person: int, shown: ShownPerson, stream: PersonStream) -> bool:
-        picture = shown.picture
-        if picture is None or shown.picture_number == stream.picture_number:
-            return False
-        stream.picture_number = shown.picture_number
-        key = stream.flow.key_needed
-        data, alone = await self._in_executor(self._encode_picture, stream, picture, key)
-        parts = [Section(SectionKind.H264, data, int(alone))]
-        parts += [Section(SectionKind.VIEW, pack_view(view)) for view in picture.views]
-        message = Message(
-            MessageKind.VIDEO, tuple(parts), self._next_id(), picture.t_ns, person, alone
-        )
-        await self._send_frame(stream, message)
-        return True
-
-    def _encode_picture(
-        self, stream: PersonStream, picture: StereoPicture, key: bool
-    ) -> tuple[bytes, bool]:
-        height, width = (side - side % 2 for side in picture.rgb.shape[:2])
-        if stream.video is None or stream.video.size != (width, height):
-            options = TextureVideoOptions(preset="ultrafast")
-            stream.video = TextureVideoEncoder((width, height), self.options.video_bits_s, options)
-        return stream.video.encode(picture.rgb, key)
+        stream = self._streams.get(person)
+        if stream is None:
+            making = PersonMaking(self._blobs, self._executor, self.options.video_bits_s)
+            flow = FlowControl(self.options.flow)
+            stream = self._streams[person] = PersonStream(person, self._hello, flow, making)
+            stream.on_code_key = self.on_code_key
+            stream.name = self.link.name
+        messages = await stream.next(shown, self._wish.payload, self._next_id, now_ns())
+        for message in messages:
+            if message.kind == MessageKind.SCENE:
+                await self._send(message)
+            else:
+                await self._send_frame(stream, message)
+        return bool(messages)
 
     async def _send_frame(self, stream: PersonStream, message: Message) -> None:
         data = pack_message(message)

@@ -139,7 +139,7 @@ class DatagramLanes:
         self._servers.clear()
 
     async def _start(self) -> None:
-        from aioquic.asyncio import serve
+        from aioquic.asyncio.server import serve
         from aioquic.h3.connection import H3_ALPN
         from aioquic.quic.configuration import QuicConfiguration
 
@@ -166,7 +166,7 @@ class DatagramLanes:
 
 def _protocol_of(lanes: DatagramLanes) -> Callable[..., Any]:
     """HTTP/3 with WebTransport and nothing else: a connection is one lane, or refused."""
-    from aioquic.asyncio import QuicConnectionProtocol
+    from aioquic.asyncio.protocol import QuicConnectionProtocol
     from aioquic.h3.connection import H3Connection
     from aioquic.h3.events import DatagramReceived, HeadersReceived
     from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated

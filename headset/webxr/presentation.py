@@ -127,6 +127,8 @@ class Presentation(Closing):
                 heir = self._sessions[0] if self._sessions else None
             if heir is not None:
                 heir.tell_control()
+            elif self._lanes is not None:
+                self._lanes.close()  # its port opens anew with the next page
 
     def statistics(self) -> tuple[ClientStatistics, ...]:
         """One for each connected page, the controlling one first."""

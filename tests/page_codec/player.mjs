@@ -26,7 +26,7 @@ const stream = {
   decoderBlob: null,
   stages: {},
   eye: () => job.eye ?? null,
-  showCode(message, atMs, scene, { vertices, normals, texture }) {
+  showCode(message, atMs, scene, { vertices, normals, texture, concealed }) {
     const place = [0, 1, 2].map((axis) => {
       let sum = 0;
       for (let k = axis; k < 3 * 7000; k += 3) sum += vertices[k];
@@ -34,7 +34,8 @@ const stream = {
     });
     const { frameId } = message;
     found.topology ??= { id: scene.id, faces: scene.topology.faces.length };
-    found.shown.push({ clockMs, frameId, place, first: texture.nodes[0], normals: normals.length });
+    const first = texture.nodes[0];
+    found.shown.push({ clockMs, frameId, place, first, concealed, normals: normals.length });
   },
 };
 const tools = {

@@ -21,6 +21,7 @@ class Page {
   constructor(programs) {
     const report = (text) => this.report(text);
     this.trouble = null;
+    this.troubleAt = -Infinity;
     this.stage = new Stage(document.querySelector("canvas"), programs, report);
     const { scene, renderer } = this.stage;
     this.people = new People(programs, scene, report);
@@ -29,7 +30,7 @@ class Page {
     this.hands = new Hands(scene);
     this.pointers = new Pointers();
     this.grab = new Grab();
-    this.sound = new SpatialSound();
+    this.sound = new SpatialSound(report);
     this.corner = new StatusCorner(document.querySelector("#status"));
     this.board = new StatusBoard(scene);
     this.drawn = new RateMeter();
@@ -60,8 +61,10 @@ class Page {
     this.sessions.addEventListener("end", () => this.#end());
   }
 
+  /** Tell of something that failed, for a while; null: it is well again. */
   report(text) {
     this.trouble = text;
+    this.troubleAt = performance.now();
   }
 
   #forget(person) {
@@ -79,7 +82,7 @@ class Page {
   }
 
   #end() {
-    this.stage.showRoom(false);
+    this.stage.returnToScreen();
     this.grab.clear();
     this.pointers.clear();
     this.hands.hide();
@@ -172,7 +175,7 @@ class Page {
     this.drawn.count(performance.now());
     const tMs = performance.timeOrigin + performance.now();
     for (const { person, frameId } of this.displayed)
-      this.link.post({ type: "displayed", person, frameId, tMs });
+      this.link.post({ type: "displayed", person, frameId, tMs, eye: this.#eyeOn(person) });
     this.displayed = [];
     if (!frame || !this.pose || this.sessions.visibility === "hidden") return;
     const { worldFromRoom } = this;
@@ -190,12 +193,19 @@ class Page {
     });
   }
 
+  /** [x, y, z]: where the viewer is in the world of a person, whose colour depends on it. */
+  #eyeOn(person) {
+    const personFromStage = this.people.seats.stageFromWorld(person, WORLD).invert();
+    const viewer = this.stageFromViewer ?? this.stage.camera.matrixWorld;
+    return MOUTH.setFromMatrixPosition(viewer).applyMatrix4(personFromStage).toArray();
+  }
+
   #state() {
     return {
       link: this.link.state,
       sinceFrameMs: this.people.sinceFrame(),
       visibility: this.sessions.visibility,
-      trouble: this.trouble,
+      trouble: performance.now() - this.troubleAt < TROUBLE_MS ? this.trouble : null,
       drawnHz: this.drawn.hertz,
       soundOffsetMs: this.sound.offset((person) => this.#lips(person)),
     };
@@ -206,9 +216,11 @@ class Page {
     if (now - this.cornerAt < 250) return;
     this.cornerAt = now;
     this.corner.show(this.#state());
+    document.body.classList.toggle("unheard", this.sound.unheard);
   }
 }
 
+const TROUBLE_MS = 8000;
 const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4();
 const MOUTH = new Vector3(), FACING = new Vector3();
 // A head looks along +z, a viewer along -z.

@@ -35,11 +35,20 @@ export class Stage {
     /** What a frame consists of: called with (time in ms, XRFrame or undefined). */
     this.beforeDrawing = [];
     this.afterDrawing = [];
-    canvas.addEventListener("webglcontextlost", () => report("the graphics context was lost"));
+    canvas.addEventListener("webglcontextlost", () => report("the graphics card went away"));
+    canvas.addEventListener("webglcontextrestored", () => report(null));
   }
 
   start() {
     this.renderer.setAnimationLoop((time, frame) => this.#frame(time, frame));
+  }
+
+  /** A session is over: it left its own field of view in the camera. */
+  returnToScreen() {
+    this.showRoom(false);
+    this.camera.fov = FOV_DEGREES;
+    this.camera.zoom = 1;
+    this.camera.updateProjectionMatrix();
   }
 
   /** Leave the wall and floor out where the real room is seen. */

@@ -5,17 +5,19 @@ import { findPart, Part } from "../wire/messages.js";
 import { nowMs } from "../wire/clock.js";
 import { AvatarDecoder, BitstreamError } from "./avatar_decoder.js";
 import { HORIZON_MS } from "./concealment.js";
+import { clamped } from "./rigid.js";
 
 const PATIENCE = 1.6; // of the usual time between packets: then one is missing
 const LEAST_PATIENCE_MS = 40;
 const MOST_PATIENCE_MS = 250;
+const LEAST_CONCEALED_MS = 15; // from one concealed moment to the next
 const ASK_AGAIN_MS = 500;
 const KEPT = 0.98; // of the share of lost packets, at each one that comes
 
 export class CodePlayer {
-  /** `stream`: {person, decoderBlob, showCode(message, atMs, scene, shape), stages, eye()}; `tools`:
-   *  {blobs, tell(text), askKey(person, received)}; `time`: {now(), later(work, ms), never(timer)},
-   *  which tests set. */
+  /** `stream`: {person, decoderBlob, held, showCode(message, atMs, scene, shape), stages, eye()};
+   *  `tools`: {blobs, tell(text), askKey(person, received)}; `time`: {now(), later(work, ms),
+   *  never(timer)}, which tests set. */
   constructor(stream, tools, time = REAL_TIME) {
     this.stream = stream;
     this.tools = tools;
@@ -24,7 +26,7 @@ export class CodePlayer {
     this.scene = null;
     this.blob = null; // whose decoder it is
     this.newest = null; // {message, atMs, tMs}
-    this.intervalMs = 33;
+    this.intervalMs = null; // between packets, as sent
     this.askedMs = -Infinity;
     this.lossShare = 0;
     this.timer = null;
@@ -51,11 +53,14 @@ export class CodePlayer {
     }
     stream.stages.packet = time.now() - begun;
     if (this.newest) {
-      const passedMs = code.tMs - this.newest.tMs;
-      if (passedMs > 0 && passedMs < HORIZON_MS) this.intervalMs += 0.1 * (passedMs - this.intervalMs);
+      const passedMs = (code.tMs - this.newest.tMs) / Math.max(decoder.gap, 1);
+      if (passedMs > 0 && passedMs < HORIZON_MS) {
+        this.intervalMs ??= passedMs;
+        this.intervalMs += 0.1 * (passedMs - this.intervalMs);
+      }
     }
     this.newest = { message, atMs, tMs: code.tMs };
-    this.#show(code);
+    this.#show(code, false);
     this.#watch();
   }
 
@@ -83,7 +88,7 @@ export class CodePlayer {
         const decoder = await AvatarDecoder.open(bytes);
         if (this.blob !== blob) return false;
         this.decoder = decoder;
-        this.scene = { id: `code/${blob}`, topology: decoder.topology() };
+        this.scene = { id: `code/${blob}`, topology: { ...decoder.topology(), id: `code/${blob}` } };
       } catch (error) {
         this.tools.tell(`person ${this.stream.person}: cannot be decoded here: ${error.message}`);
       }
@@ -91,21 +96,21 @@ export class CodePlayer {
     return this.decoder !== null;
   }
 
-  #show(code) {
+  #show(code, concealed) {
     const { decoder, newest, stream, time } = this;
     const begun = time.now();
     const { vertices, normals, nodes, gain } = decoder.meshOf(code, stream.eye() ?? undefined);
     stream.stages.mesh = time.now() - begun;
-    const texture = { kind: "nodes", nodes, gain };
-    stream.showCode(newest.message, newest.atMs, this.scene, { vertices, normals, texture });
+    const shape = { vertices, normals, texture: { kind: "nodes", nodes, gain }, concealed };
+    stream.showCode(newest.message, newest.atMs, this.scene, shape);
   }
 
   /** Until the next packet comes. */
   #watch() {
     const { time } = this;
     time.never(this.timer);
-    const patienceMs = PATIENCE * this.intervalMs;
-    const waitMs = Math.min(Math.max(patienceMs, LEAST_PATIENCE_MS), MOST_PATIENCE_MS);
+    if (this.intervalMs === null) return;
+    const waitMs = clamped(PATIENCE * this.intervalMs, LEAST_PATIENCE_MS, MOST_PATIENCE_MS);
     this.timer = time.later(() => this.#conceal(), waitMs);
   }
 
@@ -113,8 +118,10 @@ export class CodePlayer {
     if (this.closed || !this.newest) return;
     const { atMs, tMs } = this.newest;
     const passedMs = this.time.now() - atMs;
-    this.#show(this.decoder.concealed(tMs + passedMs));
-    if (passedMs < HORIZON_MS) this.timer = this.time.later(() => this.#conceal(), this.intervalMs);
+    // What came and still waits for the page is not replaced by a guess.
+    if (!this.stream.held) this.#show(this.decoder.concealed(tMs + passedMs), true);
+    const waitMs = clamped(this.intervalMs, LEAST_CONCEALED_MS, MOST_PATIENCE_MS);
+    if (passedMs < HORIZON_MS) this.timer = this.time.later(() => this.#conceal(), waitMs);
   }
 
   /** `gap`: by how many a packet is after the one before; null for one that is late. */

@@ -171,7 +171,7 @@ export class PersonStream {
     }, UNDISPLAYED_MS);
   }
 
-  #hand({ message, scene, vertices, normals, texture }) {
+  #hand({ message, scene, vertices, normals, texture, concealed = false }) {
     const { person, tools } = this;
     if (this.closed) return texture?.frame?.close();
     if (this.shownScene !== scene) {
@@ -184,8 +184,9 @@ export class PersonStream {
     if (texture?.frame) transfer.push(texture.frame);
     if (texture?.kind === "planes") transfer.push(texture.y.buffer, texture.u.buffer, texture.v.buffer);
     const tMs = tools.local(milliseconds(message.tNs));
+    const { id } = scene;
     tools.post(
-      { type: "avatar", person, frameId: message.frameId, tMs, id: scene.id, vertices, normals, texture },
+      { type: "avatar", person, frameId: message.frameId, tMs, id, vertices, normals, texture, concealed },
       transfer,
     );
   }
