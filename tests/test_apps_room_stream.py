@@ -87,9 +87,9 @@ def test_a_page_is_sent_who_is_in_the_room(
 
     asyncio.run(connected(streamed, tmp_path / "host", watch))
     assert kinds[MessageKind.AVATAR] >= 5
-    # Monotonic clocks of one machine are one: what is shown was observed just before.
-    assert min(ages) > 0.0
-    assert np.median(ages) < 2.0
+    # The two have one clock here, whose offset is known to half of the shortest round trip: what
+    # is shown was observed just before.
+    assert -0.5 < np.median(ages) < 2.0
     assert streamed.find("room: (Ada is here)")
     assert streamed.find("room: (Ada left)")
     streamed.stop()

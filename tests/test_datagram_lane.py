@@ -1,5 +1,5 @@
-"""The datagram lane: tickets, limits, and what becomes of strangers. The page's own side is tested in
-a real browser (test_page_worker)."""
+"""The datagram lane: tickets, limits, strangers. The page's own side is tested in
+a real browser (`test_page_worker`)."""
 
 from __future__ import annotations
 
