@@ -20,7 +20,7 @@ from headset.webxr.messages import MOST_DOWN_BYTES, MessageKind, pack_message, p
 from streams.clock import now_ns
 from tests.headless_chromium import chromium
 from tests.meeting_people import PATIENCE_S, Meeters, running_relay, talk
-from tests.test_apps_stream import Started, connected
+from tests.stream_process import StreamProcess, connected
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def meeters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeters
 
 
 @pytest.fixture
-def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
+def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[StreamProcess]:
     """A stream without a camera, in a room where Ada talks."""
     meeters.home("ada")
     ada = open_own_avatar("amara")
@@ -40,7 +40,7 @@ def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
     stop = threading.Event()
     talking = threading.Thread(target=talk, args=(room, ada, now_ns(), stop))
     talking.start()
-    stream = Started(
+    stream = StreamProcess(
         root, tmp_path / "host", "--source", "headset", "--room", str(meeters.code),
         "--relay", meeters.relay, "--name", "Bob", "--silent",
     )  # fmt: skip
@@ -54,7 +54,7 @@ def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
 
 
 def test_a_page_is_sent_who_is_in_the_room(
-    streamed: Started, meeters: Meeters, tmp_path: Path
+    streamed: StreamProcess, meeters: Meeters, tmp_path: Path
 ) -> None:
     """Scene, meshes and voice of person 1, at times of the host's clock; and that they left."""
     kinds: Counter[MessageKind] = Counter()
@@ -95,7 +95,7 @@ def test_a_page_is_sent_who_is_in_the_room(
     streamed.stop()
 
 
-def test_a_browser_shows_who_is_in_the_room(streamed: Started, tmp_path: Path) -> None:
+def test_a_browser_shows_who_is_in_the_room(streamed: StreamProcess, tmp_path: Path) -> None:
     """The real page draws Ada, though nobody wears the headset."""
     url = streamed.find(r"On this machine: (https://\S+/)#")
     with chromium() as browser:

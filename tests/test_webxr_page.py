@@ -33,6 +33,7 @@ from tests.page_scene import (
     avatar_message,
     link_message,
     panel_message,
+    rgba_picture,
     topology_message,
 )
 
