@@ -85,13 +85,6 @@ def test_the_wheel_holds_every_asset_shader_and_page_file(wheel: zipfile.ZipFile
     assert {"assets/manifest.json", *shaders, *served} <= names
 
 
-def test_the_wheel_holds_the_headsets_page(wheel: zipfile.ZipFile) -> None:
-    page = ROOT / "headset" / "webxr" / "page"
-    files = {p.relative_to(ROOT).as_posix() for p in page.rglob("*") if p.is_file()}
-    assert {f"headset/webxr/page/{name}" for name in ("index.html", "pair.html")} <= files
-    assert files <= set(wheel.namelist())
-
-
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert tops == {*PACKAGES, f"visavis-{PROJECT['project']['version']}.dist-info"}
