@@ -98,6 +98,10 @@ class RoomPerson:
         self.sound.put(packet, t_ns, now_ns)
         return t_ns
 
+    def want_key_packet(self) -> None:
+        """Somebody who reads their packets beside us needs one that can be read by itself."""
+        self._wants_key = True
+
     def wants_key_packet(self, now_ns: int) -> bool:
         """Whether to ask for a packet that needs no earlier one; once a second at most."""
         if not self._wants_key or now_ns - self._wished_ns < WISH_NS:

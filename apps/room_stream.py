@@ -37,7 +37,6 @@ class StreamedRoom(Closing):
         self._presentation, self._blobs = presentation, blobs
         self.room = Room(setup, own, log, self._heard, self._coded)
         self._worn: dict[int, str] = {}
-        self._pages = 0
         self._stop = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="visavis room people", daemon=True)
@@ -48,6 +47,12 @@ class StreamedRoom(Closing):
         if self._failure is not None:
             raise self._failure
         self.room.say_code(code)
+
+    def need_key(self, person: int) -> None:
+        """A page can read a packet of theirs only that needs no earlier one."""
+        for other in self.room.people():
+            if other.person == person:
+                other.want_key_packet()
 
     def close(self) -> None:
         """Leave the room. May be called twice."""
@@ -85,12 +90,8 @@ class StreamedRoom(Closing):
                 decoder = self._blobs.add(page_decoder(avatar))
                 self._presentation.describe_avatar(person.person, decoder)
                 self._worn[person.person] = avatar.id
-            if pages > self._pages:
-                # Who has just come can read a packet only that needs no earlier one.
-                self.room.client.wish_key_packet(person.member)
             if pages:
                 code = person.moment(now_ns())
                 seen = None if code is None else person.decoded(code, None, Rigid.identity())
                 if seen is not None:
                     self._presentation.show(seen.mesh, person.person)
-        self._pages = pages

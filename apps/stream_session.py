@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,6 +33,7 @@ from headset.webxr.certificate import (
     outward_address,
     own_certificate,
 )
+from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes
 from headset.webxr.presentation import Presentation
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.avatar_code import AvatarCode
@@ -42,6 +44,7 @@ from streams.shown_panels import ShownPanels
 from streams.view import View
 
 if TYPE_CHECKING:
+    from apps.room_stream import StreamedRoom
     from capture.frame_source import FrameSource
     from headset.webxr.client_messages import PanelMoved
     from overlay.board import PanelBoard
@@ -85,9 +88,11 @@ class StreamSession:
     def __init__(self, stream: Stream, shown: PreviewOptions, source: FrameSource) -> None:
         self.stream, self.shown, self.source = stream, shown, source
         self.blobs = BlobStore()
+        self._lanes = _lanes(self, stream.lan)
         self.presentation = Presentation(
-            self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel
-        )
+            self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel,
+            on_code_key=self._need_key, lanes=self._lanes,
+        )  # fmt: skip
         options = WebXrServerOptions(
             _certificate(stream), devices_folder(), stream.port, stream.lan,
             _plain_port(stream),
@@ -99,10 +104,12 @@ class StreamSession:
         self._board: PanelBoard | None = None
         self._recording: Recording | None = None
         self._packets: CodePackets | None = None
-        self._say_code: Callable[[AvatarCode], None] | None = None
+        self._streamed_room: StreamedRoom | None = None
 
     def close(self) -> None:
         """Tell the clients, and end."""
+        if self._lanes is not None:
+            self.server.submit(self._lanes.close)
         self.server.stop()
         self.presentation.close()
         self.pictures.close()
@@ -162,11 +169,11 @@ class StreamSession:
                 live = shown.source.startswith(("webcam:", HEADSET))
                 path = shown.source_file()
                 opened.enter_context(speaking(self.source, path, live, room.room.say_sound))
-            self._say_code = room.say_code
+            self._streamed_room = room
             try:
                 yield own.avatar
             finally:
-                self._say_code = None
+                self._streamed_room = None
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[Taps]:
@@ -179,7 +186,7 @@ class StreamSession:
             self.stream.record, (*seams, "headset"), self.shown.source, self.shown.avatar
         )
         with Recording(options, self.source) as recording:
-            print(f"By recording you state: {CONSENT}", flush=True)
+            print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
             self._recording = recording
             try:
                 yield self._taps(recording.taps)
@@ -215,8 +222,8 @@ class StreamSession:
             recorded.code(made)
             if self._packets is not None:
                 self._packets.take(made)
-            if self._say_code is not None:
-                self._say_code(made)
+            if self._streamed_room is not None:
+                self._streamed_room.say_code(made)
 
         def panels(shown: ShownPanels) -> None:
             recorded.panels(shown)
@@ -232,6 +239,13 @@ class StreamSession:
         self.pictures.take_sample(sample)
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)
+
+    def _need_key(self, person: int) -> None:
+        packets = self._packets
+        if person == 0 and packets is not None:
+            packets.request_key()
+        elif person and self._streamed_room is not None:
+            self._streamed_room.need_key(person)
 
     def _move_panel(self, moved: PanelMoved) -> None:
         """Where it was put it stays, in the world, whatever it hung on before."""
@@ -263,18 +277,25 @@ class CodePackets:
         from avatar.bitstream import BitstreamEncoder
 
         self._encoder, self._presentation = BitstreamEncoder(avatar), presentation
-        self._pages = 0
+
+    def request_key(self) -> None:
+        """The next packet needs no earlier one; from any thread."""
+        self._encoder.request_key()
 
     def take(self, code: AvatarCode) -> None:
-        """One code, in order. Whoever joins gets a key packet at once."""
-        pages = len(self._presentation.statistics())
-        if pages > self._pages:
-            self._encoder.request_key()
-        self._pages = pages
-        if pages:
+        """One code, in order."""
+        if self._presentation.statistics():
             packet = self._encoder.encode(code)
             if packet is not None:
                 self._presentation.show_code(packet, code.t_ns)
+
+
+def _lanes(session: StreamSession, lan: bool) -> DatagramLanes | None:
+    """Where the extra "quic" is installed."""
+    try:
+        return DatagramLanes(lambda: session.server.port, lan)
+    except DatagramLaneError:
+        return None
 
 
 def _plain_port(stream: Stream) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,8 +30,8 @@ from tests.test_room_sound import voice
 OWNER = bytes(range(32))
 """Of `small_avatar`."""
 PATIENCE_S = 30.0
-SPEED = 0.05
-"""Metres a second that heads move to the right."""
+SWAY_M, SWAYS_S = 0.1, 0.08
+"""How far heads sway to either side, and how often a second."""
 
 
 @contextlib.contextmanager
@@ -96,9 +97,14 @@ def wait(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def swayed(t_ns: int, origin_ns: int) -> float:
+    """Metres to the right at a time."""
+    return SWAY_M * math.sin(2 * math.pi * SWAYS_S * (t_ns - origin_ns) / 1e9)
+
+
 def moving(own: OwnAvatar, t_ns: int, origin_ns: int) -> AvatarCode:
-    """A code whose head has gone SPEED metres a second since `origin_ns`."""
-    x = SPEED * (t_ns - origin_ns) / 1e9
+    """A code whose head sways."""
+    x = swayed(t_ns, origin_ns)
     state = resting_state(t_ns, Rigid.from_translation([x, 0.0, -0.6]))
     return own.avatar.encode(state)
 

@@ -20,7 +20,7 @@ from headset.webxr.messages import MOST_DOWN_BYTES, MessageKind, pack_message, p
 from streams.clock import now_ns
 from tests.headless_chromium import chromium
 from tests.meeting_people import PATIENCE_S, Meeters, running_relay, talk
-from tests.test_apps_stream import Started, connected
+from tests.stream_process import StreamProcess, connected
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def meeters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meeters
 
 
 @pytest.fixture
-def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
+def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[StreamProcess]:
     """A stream without a camera, in a room where Ada talks."""
     meeters.home("ada")
     ada = open_own_avatar("amara")
@@ -40,7 +40,7 @@ def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
     stop = threading.Event()
     talking = threading.Thread(target=talk, args=(room, ada, now_ns(), stop))
     talking.start()
-    stream = Started(
+    stream = StreamProcess(
         root, tmp_path / "host", "--source", "headset", "--room", str(meeters.code),
         "--relay", meeters.relay, "--name", "Bob", "--silent",
     )  # fmt: skip
@@ -54,7 +54,7 @@ def streamed(meeters: Meeters, root: Path, tmp_path: Path) -> Iterator[Started]:
 
 
 def test_a_page_is_sent_who_is_in_the_room(
-    streamed: Started, meeters: Meeters, tmp_path: Path
+    streamed: StreamProcess, meeters: Meeters, tmp_path: Path
 ) -> None:
     """Scene, meshes and voice of person 1, at times of the host's clock; and that they left."""
     kinds: Counter[MessageKind] = Counter()
@@ -87,15 +87,15 @@ def test_a_page_is_sent_who_is_in_the_room(
 
     asyncio.run(connected(streamed, tmp_path / "host", watch))
     assert kinds[MessageKind.AVATAR] >= 5
-    # Monotonic clocks of one machine are one: what is shown was observed just before.
-    assert min(ages) > 0.0
-    assert np.median(ages) < 2.0
+    # The two have one clock here, whose offset is known to half of the shortest round trip: what
+    # is shown was observed just before.
+    assert -0.5 < np.median(ages) < 2.0
     assert streamed.find("room: (Ada is here)")
     assert streamed.find("room: (Ada left)")
     streamed.stop()
 
 
-def test_a_browser_shows_who_is_in_the_room(streamed: Started, tmp_path: Path) -> None:
+def test_a_browser_shows_who_is_in_the_room(streamed: StreamProcess, tmp_path: Path) -> None:
     """The real page draws Ada, though nobody wears the headset."""
     url = streamed.find(r"On this machine: (https://\S+/)#")
     with chromium() as browser:
@@ -108,12 +108,13 @@ def test_a_browser_shows_who_is_in_the_room(streamed: Started, tmp_path: Path) -
         page.get_by_label("The six digits").fill(streamed.find(r"PIN (\d{6})"))
         page.get_by_role("button", name="Pair").click()
         page.get_by_role("status").get_by_text("Connected").wait_for(timeout=120_000)
-        until, reds = time.monotonic() + 120.0, 0
-        while time.monotonic() < until and reds < 1500:
+        until, share = time.monotonic() + 120.0, 0.0
+        while time.monotonic() < until and share < 0.5:
             shot = np.frombuffer(page.screenshot(path=tmp_path / "page.png"), np.uint8)
             bgr = cv2.imdecode(shot, cv2.IMREAD_COLOR)
             assert bgr is not None
-            reds = int((bgr[..., 2].astype(int) - bgr[..., 0] > 30).sum())  # Skin, before grey.
-        assert reds >= 1500
+            middle = bgr[120:240, 120:240].astype(int)
+            share = float((middle[..., 2] - middle[..., 0] > 30).mean())  # Skin, before grey.
+        assert share >= 0.5, "she stands in the middle, where the absent wearer takes no seat"
         assert complaints == []
     streamed.stop()

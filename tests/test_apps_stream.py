@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -25,19 +26,32 @@ from apps import command
 from apps.adb_reverse import AdbError, AdbReverse
 from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.stream import devices_folder
+from apps.stream_session import StreamedAvatar
 from apps.stream_terminal import StreamTerminal, qr_text
+from avatar.bitstream import BitstreamDecoder
+from avatar.codec import Avatar
+from avatar.opening import open_avatar
 from capture.scenes import open_scene
 from headset.webxr.client_messages import Capability, EchoMessage, Hello
 from headset.webxr.devices import Devices
-from headset.webxr.messages import MOST_DOWN_BYTES, MessageKind, pack_message, parse_message
+from headset.webxr.messages import (
+    MOST_DOWN_BYTES,
+    MessageKind,
+    SectionKind,
+    pack_message,
+    parse_message,
+)
 from headset.webxr.sample_coding import DeviceSample, pack_sample
 from sessions.reader import SessionReader
 from streams.clock import now_ns
 from streams.hand_skeleton import mediapipe_joints, webxr_joints
 from streams.headset_sample import HeadsetSample
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid
 from streams.tracked_state import TrackedState
 from tests.headless_chromium import chromium
+from tests.stream_process import StreamProcess, connected
 from tests.stream_server import serving
 
 SCENE = open_scene("hands")
@@ -222,7 +236,8 @@ def sample_at(t_ns: int, scene_ns: int = 0) -> HeadsetSample:
     return HeadsetSample(t_ns, state.face.world_from_head, hands.get("left"), hands.get("right"))
 
 
-def test_samples_come_in_where_frames_do():
+def test_samples_come_in_where_frames_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("apps.headset_source.GONE_S", 0.3)
     with HeadsetSource() as source:
         tracker = HeadsetTracker(source)
         begun = now_ns()
@@ -238,7 +253,7 @@ def test_samples_come_in_where_frames_do():
         nobody = next(source)
         assert nobody.t_ns > frame.t_ns
         assert nobody.seq == 1
-        assert tracker.track(nobody).face is None, "after half a second nobody is there"
+        assert tracker.track(nobody).face is None, "after a while nobody is there"
         waited: list[Any] = []
         thread = threading.Thread(target=lambda: waited.append(next(source, None)))
         thread.start()
@@ -249,52 +264,23 @@ def test_samples_come_in_where_frames_do():
         assert next(source, None) is None
 
 
+def test_a_personal_avatar_goes_as_a_sum_and_a_shipped_one_as_a_picture(small_avatar: Path):
+    state = SCENE.state_at(0)
+    for name, kind in ((str(small_avatar), MeshNodes), ("default", MeshTexture)):
+        with open_avatar(name) as avatar:
+            streamed = StreamedAvatar(avatar)
+            assert isinstance(streamed.decode(streamed.encode(state)), kind)
+
+
 # Whole sessions
 
 
-class Started:
-    """`visavis stream` as a process of its own."""
-
-    def __init__(self, root: Path, home: Path, *arguments: str) -> None:
-        code = "from apps.command import main; main()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "stream", "--port", "0", *arguments],
-            cwd=root, env={**os.environ, "VISAVIS_HOME": str(home), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        self.lines: list[str] = []
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    def find(self, pattern: str, seconds: float = 60.0) -> str:
-        """The group of the first line that matches, waiting for it."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            for line in list(self.lines):
-                if match := re.search(pattern, line):
-                    return match[1]
-            if self.process.poll() is not None and not self._reading.is_alive():
-                break
-            time.sleep(0.02)
-        raise AssertionError(f"no {pattern} in {self.lines}")
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60.0) == 130, self.lines
-        self._reading.join(5.0)
-
-
 @pytest.fixture
-def started(root: Path, home: Path) -> Iterator[Callable[..., Started]]:
-    running: list[Started] = []
+def started(root: Path, home: Path) -> Iterator[Callable[..., StreamProcess]]:
+    running: list[StreamProcess] = []
 
-    def start(*arguments: str) -> Started:
-        running.append(Started(root, home, *arguments))
+    def start(*arguments: str) -> StreamProcess:
+        running.append(StreamProcess(root, home, *arguments))
         return running[-1]
 
     yield start
@@ -303,31 +289,8 @@ def started(root: Path, home: Path) -> Iterator[Callable[..., Started]]:
         one.process.wait(10.0)
 
 
-async def connected(stream: Started, home: Path, use: Callable[..., Any]) -> None:
-    """Pair with the PIN from the terminal, over TLS with the certificate that it names."""
-    import hashlib
-    import ssl
-
-    url = stream.find(r"On this machine: (https://\S+/)#")
-    pem = (home / "stream" / "certificate.pem").read_text()
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
-    assert stream.find(r"SHA-256 (\S+)").replace(":", "") == digest
-    tls = ssl.create_default_context(cadata=pem)
-    origin = {"Origin": url.rstrip("/")}
-    async with (
-        asyncio.timeout(60.0),
-        aiohttp.ClientSession(
-            url, connector=aiohttp.TCPConnector(ssl=tls), headers=origin
-        ) as session,
-    ):
-        async with session.post("/pair", json={"pin": stream.find(r"PIN (\d{6})")}) as answer:
-            assert answer.status == 200, await answer.text()
-        async with session.ws_connect("/link", max_msg_size=MOST_DOWN_BYTES) as ws:
-            await use(ws)
-
-
 def test_a_headset_drives_its_own_avatar_and_is_recorded(
-    started: Callable[..., Started], home: Path, tmp_path: Path
+    started: Callable[..., StreamProcess], home: Path, tmp_path: Path
 ):
     """No camera: samples go up, the avatar that they drive comes down, and all of it is in a
     session."""
@@ -336,7 +299,7 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
     kinds: dict[MessageKind, int] = {}
     sent: list[DeviceSample] = []
 
-    async def wear(ws: aiohttp.ClientWebSocketResponse) -> None:
+    async def wear(ws: aiohttp.ClientWebSocketResponse, _: aiohttp.ClientSession) -> None:
         await ws.send_bytes(
             pack_message(Hello(Capability.GEOMETRY | Capability.H264, 64).message())
         )
@@ -407,6 +370,39 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
             np.testing.assert_allclose(bones[0], bones[1], atol=1e-5)
 
 
+def test_a_page_that_decodes_gets_codes_and_their_decoder(
+    started: Callable[..., StreamProcess], home: Path
+):
+    """The code payload: packets of the avatar's bitstream, and the decoder, a blob by its hash."""
+    stream = started("--source", "synthetic:still")
+    packets: list[bytes] = []
+    blobs: list[bytes] = []
+
+    async def decode(ws: aiohttp.ClientWebSocketResponse, session: aiohttp.ClientSession) -> None:
+        await ws.send_bytes(pack_message(Hello(Capability.CODE).message()))
+        while len(packets) < 5:
+            message = parse_message(await ws.receive_bytes(timeout=60.0), MOST_DOWN_BYTES)
+            if message.kind == MessageKind.SCENE and not blobs:
+                name = message.need(SectionKind.SCENE).data[-32:].hex()
+                async with session.get(f"/blob/{name}") as answer:
+                    assert answer.status == 200
+                    blobs.append(await answer.read())
+                assert hashlib.sha256(blobs[0]).hexdigest() == name
+            elif message.kind == MessageKind.AVATAR:
+                packets.append(message.need(SectionKind.CODE).data)
+                await ws.send_bytes(pack_message(_displayed(message)))
+
+    asyncio.run(connected(stream, home, decode))
+    stream.stop()
+    assert gzip.decompress(blobs[0])
+    with Avatar.open("default") as avatar:
+        decoder = BitstreamDecoder(avatar)
+        codes = [code for packet in packets if (code := decoder.decode(packet)) is not None]
+        assert len(codes) == len(packets), "the first one is a key packet"
+        assert codes[-1].world_from_head is not None
+        assert len(avatar.decode(codes[-1]).vertices) > 5000
+
+
 def _displayed(message: Any) -> Any:
     from headset.webxr.client_messages import Displayed
 
@@ -414,7 +410,7 @@ def _displayed(message: Any) -> Any:
 
 
 def test_a_browser_is_paired_and_shows_the_avatar_without_one_violation(
-    started: Callable[..., Started], tmp_path: Path
+    started: Callable[..., StreamProcess], tmp_path: Path
 ):
     """The real page, its worker and decoders, under the real policy."""
     stream = started("--source", "synthetic:still", "--text", "Hello")
@@ -463,7 +459,7 @@ def test_a_window_shows_the_same_session(root: Path, home: Path):
 
 
 def test_usb_is_set_up_or_explained_and_the_certificate_is_kept(
-    started: Callable[..., Started], home: Path, fake_adb
+    started: Callable[..., StreamProcess], home: Path, fake_adb
 ):
     log = fake_adb("1WMHH8\\tdevice\\n")
     stream = started("--source", "headset", "--usb", "--seconds", "0.1")

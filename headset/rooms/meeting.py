@@ -65,8 +65,10 @@ from streams.clock import Echo, RemoteClock
 
 AGAIN_NS = 500_000_000
 """After which an unanswered greeting or key is sent again."""
-QUESTION_NS, FIRST_QUESTIONS, FIRST_QUESTION_NS = 2_000_000_000, 8, 150_000_000
-"""How often a member's clock is asked; the first times more often."""
+QUESTION_NS, FIRST_QUESTION_NS = 2_000_000_000, 150_000_000
+"""How often a member's clock is asked; more often until it is known well."""
+FIRST_QUESTIONS, MOST_FIRST_QUESTIONS, WELL_KNOWN_NS = 8, 60, 5_000_000
+"""So many times at least, so many at most, and until the error is bounded by that."""
 PRESENCE_NS = 1_000_000_000
 OLD_KEYS = 2
 """Of a sender's earlier keys so many are kept, for what was under way when it changed."""
@@ -198,8 +200,7 @@ class Meeting:
                     # It may never have seen our greeting, without which it cannot read the key.
                     self._put(Frame(GREETING, member.number, self._session.sealed_greeting()))
                 self._give_key(member, now_ns)
-            pause = FIRST_QUESTION_NS if member.asked < FIRST_QUESTIONS else QUESTION_NS
-            if member.there and now_ns - member.asked_ns >= pause:
+            if member.there and now_ns - member.asked_ns >= _pause_ns(member, now_ns):
                 member.asked, member.asked_ns = member.asked + 1, now_ns
                 self.say(Question(now_ns), member)
         if self.members and now_ns - self._presence_ns >= PRESENCE_NS:
@@ -322,6 +323,15 @@ class Meeting:
     def _refuse(self, why: str, error: Exception) -> None:
         self.refused[why] += 1
         self.last_refusal = str(error)
+
+
+def _pause_ns(member: Member, now_ns: int) -> int:
+    """Between two questions for a member's time."""
+    if member.asked < FIRST_QUESTIONS:
+        return FIRST_QUESTION_NS
+    clock = member.clock
+    known = clock.synchronised and clock.error_bound_ns(now_ns) <= WELL_KNOWN_NS
+    return QUESTION_NS if known or member.asked >= MOST_FIRST_QUESTIONS else FIRST_QUESTION_NS
 
 
 def with_loss(presence: Presence, share: float) -> Presence:

@@ -221,7 +221,7 @@ class WebXrServer:
         logger.addHandler(HttpFaults(self._refusals))
         http = web.Server(
             self._answer, access_log=None, logger=logger, keepalive_timeout=30.0,
-            lingering_time=1.0, max_line_size=4096, max_field_size=4096, max_headers=64,
+            lingering_time=1.0, max_line_size=8192, max_field_size=16384, max_headers=64,
             request_factory=self._request,
         )  # fmt: skip
         connections = self._connections = Connections(
@@ -290,6 +290,7 @@ class WebXrServer:
             return refusal(421, "this is another machine")
         token = token_of(request, secure)
         device = None if token is None else self.devices.find(token)
+        connection.known = device is not None
         if device is None:
             if not self._unpaired.take(address):
                 refuse(address, "too many requests")
@@ -297,7 +298,6 @@ class WebXrServer:
             if token is not None:
                 refuse(address, "an unknown or revoked token")
         else:
-            connection.known = True
             if not self._bucket_of(device).take():
                 refuse(address, "too many requests", device.name)
                 return refusal(429, "too many requests")

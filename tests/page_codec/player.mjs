@@ -1,5 +1,5 @@
 // Plays packets through the page's CodePlayer by a clock of its own, for tests/test_code_player.py.
-// A job is {decoders: [path], events: [{atMs, packet?, decoder?, pause?}]} in the order of time; the
+// A job is {decoders: [path], events: [{atMs, packet?, tMs?, decoder?, pause?}]} in the order of time; the
 // answer has what was shown, asked and told, and when.
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ const stream = {
   decoderBlob: null,
   stages: {},
   eye: () => job.eye ?? null,
-  showCode(message, atMs, scene, { vertices, normals, texture, concealed }) {
+  showCode(message, atMs, scene, { vertices, normals, texture, concealed, shownMs }) {
     const place = [0, 1, 2].map((axis) => {
       let sum = 0;
       for (let k = axis; k < 3 * 7000; k += 3) sum += vertices[k];
@@ -35,7 +35,7 @@ const stream = {
     const { frameId } = message;
     found.topology ??= { id: scene.id, faces: scene.topology.faces.length };
     const first = texture.nodes[0];
-    found.shown.push({ clockMs, frameId, place, first, concealed, normals: normals.length });
+    found.shown.push({ clockMs, frameId, shownMs, place, first, concealed, normals: normals.length });
   },
 };
 const tools = {
@@ -62,7 +62,8 @@ for (const [frameId, event] of job.events.entries()) {
   if (event.pause) player.pause();
   if (event.packet) {
     const data = new Uint8Array(Buffer.from(event.packet, "base64"));
-    await player.read({ frameId, sections: [{ kind: job.part, flags: 0, data }] }, clockMs);
+    const tNs = BigInt(event.tMs) * 1000000n;
+    await player.read({ frameId, tNs, sections: [{ kind: job.part, flags: 0, data }] }, clockMs);
   }
 }
 player.close();

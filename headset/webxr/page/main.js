@@ -30,7 +30,8 @@ class Page {
     this.hands = new Hands(scene);
     this.pointers = new Pointers();
     this.grab = new Grab();
-    this.sound = new SpatialSound(report);
+    this.sound = new SpatialSound(
+      report, (message, transfer) => this.link.post(message, transfer));
     this.corner = new StatusCorner(document.querySelector("#status"));
     this.board = new StatusBoard(scene);
     this.drawn = new RateMeter();
@@ -148,6 +149,11 @@ class Page {
   #place() {
     const { renderer } = this.stage;
     this.displayed = this.people.update(renderer, this.video.isFresh);
+    const seats = [...this.people.seats.people.values()];
+    if (seats.length !== this.framed && !renderer.xr.isPresenting) {
+      this.framed = seats.length;
+      if (seats.length) this.stage.orbit.frame(seats);
+    }
     const stageFromWorld = this.people.seats.stageFromWorld(0, WORLD);
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));

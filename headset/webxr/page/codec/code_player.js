@@ -1,23 +1,20 @@
-// One person's code payload in the page's worker: packets as they come become frames, and where none
-// comes in time, what the face has likely become is shown in its stead.
+// One person's code payload in the page's worker: packets come when they come, frames are made at an
+// even rate, each of one moment between packets, or of what a face has likely become after the last.
 
-import { findPart, Part } from "../wire/messages.js";
+import { findPart, milliseconds, Part } from "../wire/messages.js";
 import { nowMs } from "../wire/clock.js";
 import { AvatarDecoder, BitstreamError } from "./avatar_decoder.js";
 import { HORIZON_MS } from "./concealment.js";
-import { clamped } from "./rigid.js";
+import { Playout } from "./playout.js";
 
-const PATIENCE = 1.6; // of the usual time between packets: then one is missing
-const LEAST_PATIENCE_MS = 40;
-const MOST_PATIENCE_MS = 250;
-const LEAST_CONCEALED_MS = 15; // from one concealed moment to the next
+const FRAME_MS = 33;
 const ASK_AGAIN_MS = 500;
 const KEPT = 0.98; // of the share of lost packets, at each one that comes
 
 export class CodePlayer {
-  /** `stream`: {person, decoderBlob, held, showCode(message, atMs, scene, shape), stages, eye()};
-   *  `tools`: {blobs, tell(text), askKey(person, received)}; `time`: {now(), later(work, ms),
-   *  never(timer)}, which tests set. */
+  /** `stream`: {person, decoderBlob, stages, eye(), showCode(message, atMs, scene, shape)}; `tools`:
+   *  {blobs, tell(text), askKey(person, received)}; `time`: {now(), later(work, ms), never(timer)},
+   *  which tests set. */
   constructor(stream, tools, time = REAL_TIME) {
     this.stream = stream;
     this.tools = tools;
@@ -26,14 +23,14 @@ export class CodePlayer {
     this.scene = null;
     this.blob = null; // whose decoder it is
     this.newest = null; // {message, atMs, tMs}
-    this.intervalMs = null; // between packets, as sent
+    this.playout = new Playout();
     this.askedMs = -Infinity;
     this.lossShare = 0;
     this.timer = null;
     this.closed = false;
   }
 
-  /** An AVATAR message with a code. Never throws for what is in it. */
+  /** An AVATAR message with a code. Never throws for what is in its packet. */
   async read(message, atMs) {
     if (!(await this.#isOpen()) || this.closed) return;
     const { decoder, stream, time } = this;
@@ -52,22 +49,17 @@ export class CodePlayer {
       return;
     }
     stream.stages.packet = time.now() - begun;
-    if (this.newest) {
-      const passedMs = (code.tMs - this.newest.tMs) / Math.max(decoder.gap, 1);
-      if (passedMs > 0 && passedMs < HORIZON_MS) {
-        this.intervalMs ??= passedMs;
-        this.intervalMs += 0.1 * (passedMs - this.intervalMs);
-      }
-    }
     this.newest = { message, atMs, tMs: code.tMs };
-    this.#show(code, false);
-    this.#watch();
+    this.playout.came(code.tMs, atMs, decoder.gap);
+    if (this.timer === null) this.#frame();
   }
 
-  /** The payload changed, or the person left. */
+  /** Another payload is shown now. */
   pause() {
     this.time.never(this.timer);
+    this.timer = null;
     this.newest = null;
+    this.playout.begin();
   }
 
   close() {
@@ -88,7 +80,8 @@ export class CodePlayer {
         const decoder = await AvatarDecoder.open(bytes);
         if (this.blob !== blob) return false;
         this.decoder = decoder;
-        this.scene = { id: `code/${blob}`, topology: { ...decoder.topology(), id: `code/${blob}` } };
+        const id = `code/${blob}`;
+        this.scene = { id, topology: { ...decoder.topology(), id } };
       } catch (error) {
         this.tools.tell(`person ${this.stream.person}: cannot be decoded here: ${error.message}`);
       }
@@ -96,32 +89,25 @@ export class CodePlayer {
     return this.decoder !== null;
   }
 
-  #show(code, concealed) {
+  /** Make one, and go on until a second after the newest packet: then nothing changes any more. */
+  #frame() {
     const { decoder, newest, stream, time } = this;
     const begun = time.now();
-    const { vertices, normals, nodes, gain } = decoder.meshOf(code, stream.eye() ?? undefined);
+    const momentMs = this.playout.momentMs(begun);
+    const { vertices, normals, nodes, gain } = decoder.meshOf(decoder.at(momentMs), stream.eye() ?? undefined);
     stream.stages.mesh = time.now() - begun;
-    const shape = { vertices, normals, texture: { kind: "nodes", nodes, gain }, concealed };
-    stream.showCode(newest.message, newest.atMs, this.scene, shape);
+    const aheadMs = momentMs - newest.tMs;
+    stream.showCode(newest.message, newest.atMs, this.scene, {
+      vertices, normals, texture: { kind: "nodes", nodes, gain }, concealed: aheadMs > 0,
+      // The bitstream's clock is its sender's; the message's is the server's.
+      shownMs: milliseconds(newest.message.tNs) + aheadMs,
+    }); // prettier-ignore
+    this.timer = aheadMs < HORIZON_MS ? time.later(() => this.#next(), FRAME_MS) : null;
   }
 
-  /** Until the next packet comes. */
-  #watch() {
-    const { time } = this;
-    time.never(this.timer);
-    if (this.intervalMs === null) return;
-    const waitMs = clamped(PATIENCE * this.intervalMs, LEAST_PATIENCE_MS, MOST_PATIENCE_MS);
-    this.timer = time.later(() => this.#conceal(), waitMs);
-  }
-
-  #conceal() {
-    if (this.closed || !this.newest) return;
-    const { atMs, tMs } = this.newest;
-    const passedMs = this.time.now() - atMs;
-    // What came and still waits for the page is not replaced by a guess.
-    if (!this.stream.held) this.#show(this.decoder.concealed(tMs + passedMs), true);
-    const waitMs = clamped(this.intervalMs, LEAST_CONCEALED_MS, MOST_PATIENCE_MS);
-    if (passedMs < HORIZON_MS) this.timer = this.time.later(() => this.#conceal(), waitMs);
+  #next() {
+    this.timer = null;
+    if (!this.closed && this.newest) this.#frame();
   }
 
   /** `gap`: by how many a packet is after the one before; null for one that is late. */

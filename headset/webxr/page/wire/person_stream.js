@@ -171,7 +171,7 @@ export class PersonStream {
     }, UNDISPLAYED_MS);
   }
 
-  #hand({ message, scene, vertices, normals, texture, concealed = false }) {
+  #hand({ message, scene, vertices, normals, texture, concealed = false, shownMs }) {
     const { person, tools } = this;
     if (this.closed) return texture?.frame?.close();
     if (this.shownScene !== scene) {
@@ -183,7 +183,7 @@ export class PersonStream {
     const transfer = [vertices.buffer, normals.buffer];
     if (texture?.frame) transfer.push(texture.frame);
     if (texture?.kind === "planes") transfer.push(texture.y.buffer, texture.u.buffer, texture.v.buffer);
-    const tMs = tools.local(milliseconds(message.tNs));
+    const tMs = tools.local(shownMs ?? milliseconds(message.tNs));
     const { id } = scene;
     tools.post(
       { type: "avatar", person, frameId: message.frameId, tMs, id, vertices, normals, texture, concealed },
