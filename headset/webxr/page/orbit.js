@@ -14,7 +14,6 @@ export class Orbit {
     this.wanted = { yaw: 0, pitch: 0.02, distance: 0.8 };
     this.now = { ...this.wanted };
     this.fingers = new Map();
-    this.changed = true;
     element.style.touchAction = "none";
     element.addEventListener("pointerdown", (event) => this.#down(element, event));
     element.addEventListener("pointermove", (event) => this.#move(event));
