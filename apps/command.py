@@ -40,6 +40,7 @@ from apps.inspect import Inspect
 from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
+from apps.relay import Relay
 from apps.repair import Repair
 from apps.replay import Replay
 from apps.session_import import Import
@@ -63,6 +64,7 @@ Verb = (
     | Preview
     | Record
     | Redact
+    | Relay
     | Repair
     | Replay
     | Stream
@@ -89,6 +91,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "repair": Repair,
     "redact": Redact,
+    "relay": Relay,
     "test": Test,
 }
 DESCRIPTION = (

@@ -27,8 +27,15 @@ class PacedSource(SourceAround):
         self._reopen = reopen
         self._stop = threading.Event()
         self._start_ns: int | None = None
+        self.rounds = 0
+        """How often it has started over."""
         self._seq = 0
         self._last_ns = -1
+
+    @property
+    def start_ns(self) -> int | None:
+        """When its time 0 was, monotonic nanoseconds; None before the first picture."""
+        return self._start_ns
 
     @property
     def live(self) -> bool:
@@ -39,7 +46,7 @@ class PacedSource(SourceAround):
         if frame is None and self._reopen is not None and not self._stop.is_set():
             self._source.close()
             self._source = self._reopen()
-            self._start_ns = None
+            self._start_ns, self.rounds = None, self.rounds + 1
             frame = next(self._source, None)
         if frame is None or self._stop.is_set():
             raise StopIteration

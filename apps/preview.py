@@ -18,6 +18,10 @@ class Preview(PreviewOptions):
             from apps.debug_view import show_debug
 
             print(show_debug(self))
+        elif self.room is not None:
+            from apps.room_window import meet
+
+            meet(self)
         elif self.out is not None:
             from apps.preview_file import write_preview
 

@@ -40,6 +40,14 @@ class PreviewOptions:
 
     anchor: str = "world"
     """Where --text and --image are held: world, head, left-wrist or right-wrist."""
+    room: str | None = None
+    """Meet others: a room's code, or "new" for one that is printed. Needs --relay."""
+    relay: str | None = None
+    """Address of the room's relay, as `visavis relay` prints it."""
+    name: str | None = None
+    """What others in the room call you; by default the avatar's name."""
+    silent: bool = False
+    """Neither speak nor hear in the room."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -59,6 +67,7 @@ class PreviewOptions:
             raise UsageError(f"--anchor {self.anchor}: expected one of {known}")
         if self.text is not None and not self.text.strip():
             raise UsageError("--text: expected some text, got none")
+        self._check_room()
         if self.debug_3d and self.out is not None:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":
@@ -69,6 +78,20 @@ class PreviewOptions:
             raise UsageError("--debug-3d shows a view of its own; leave --record away")
         if self.out is not None and self._writes_over_source(self.out):
             raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
+
+    def _check_room(self) -> None:
+        if self.room is None:
+            for option in ("relay", "name"):
+                if getattr(self, option) is not None:
+                    raise UsageError(f"--{option} is for a room; give --room too")
+            if self.silent:
+                raise UsageError("--silent is for a room; give --room too")
+        elif self.relay is None:
+            raise UsageError("--room: needs --relay, the address that `visavis relay` prints")
+        elif self.debug_3d or self.record is not None:
+            raise UsageError("--room: others' faces are not yours to keep; leave --record away")
+        elif self.source.startswith("session:"):
+            raise UsageError("--room: a session is no live source; give video:PATH or webcam:0")
 
     def anchor_name(self) -> str:
         """The anchor as streams.panel calls it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from apps.pipeline import Draw, Stages, Tracks
+from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
@@ -36,9 +36,10 @@ def open_stages(
     source: FrameSource,
     draw: Draw | None = None,
     tracker: Tracks | None = None,
+    avatar: Codes | None = None,
 ) -> Iterator[Stages]:
-    """Tracker (or the one given) and avatar for `source`; `draw`, or a renderer without a window
-    that is opened here and belongs to this thread."""
+    """Tracker and avatar for `source`, or those given, which their owner closes; `draw`, or a
+    renderer without a window that is opened here and belongs to this thread."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
@@ -48,7 +49,8 @@ def open_stages(
     size = picture_size(preview, source)
     panels_of = shown_panels(board_of(preview, fitted_view(source.camera, size, 0)))
     with contextlib.ExitStack() as opened:
-        avatar = opened.enter_context(open_avatar(preview.avatar))
+        if avatar is None:
+            avatar = opened.enter_context(open_avatar(preview.avatar))
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw

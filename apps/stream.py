@@ -46,6 +46,14 @@ class Stream:
     """Show the same in a window here, too."""
     drive: str | None = None
     """What drives the avatar: camera or headset (which is --source headset)."""
+    room: str | None = None
+    """Meet others: a room's code, or "new" for one that is printed. Needs --relay."""
+    relay: str | None = None
+    """Address of the room's relay, as `visavis relay` prints it."""
+    name: str | None = None
+    """What others in the room call you; by default the avatar's name."""
+    silent: bool = False
+    """Do not speak in the room."""
     record: Path | None = None
     """Also record a session, FILE.mcap: what the headset reports, state, code, panels, views."""
     size: str | None = None
@@ -102,7 +110,8 @@ class Stream:
         return PreviewOptions(
             source, self.avatar, record=self.record, size=self.size, seconds=self.seconds,
             fov_deg=self.fov_deg, mirrored=self.mirrored, text=self.text, image=self.image,
-            generated_by=self.generated_by, anchor=self.anchor,
+            generated_by=self.generated_by, anchor=self.anchor, room=self.room, relay=self.relay,
+            name=self.name, silent=self.silent,
         )  # fmt: skip
 
     def _manage(self) -> None:

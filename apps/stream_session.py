@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import CONSENT, PREVIEW_SEAMS, Recording, RecordingOptions
-from apps.stream import Stream, devices_folder, stream_folder
+from apps.stream import HEADSET, Stream, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
 from apps.usage import FailedError
@@ -41,6 +42,7 @@ from streams.shown_panels import ShownPanels
 from streams.view import View
 
 if TYPE_CHECKING:
+    from apps.room_stream import StreamedRoom
     from capture.frame_source import FrameSource
     from headset.webxr.client_messages import PanelMoved
     from overlay.board import PanelBoard
@@ -99,6 +101,7 @@ class StreamSession:
         self._board: PanelBoard | None = None
         self._recording: Recording | None = None
         self._packets: CodePackets | None = None
+        self._streamed_room: StreamedRoom | None = None
 
     def close(self) -> None:
         """Tell the clients, and end."""
@@ -125,7 +128,10 @@ class StreamSession:
         tracker = HeadsetTracker(self.source) if isinstance(self.source, HeadsetSource) else None
         view = fitted_view(self.source.camera, picture_size(self.shown, self.source), 0)
         self._board = board_of(self.shown, view)
-        with open_stages(self.shown, self.source, draw, tracker) as stages:
+        with (
+            self._room() as own,
+            open_stages(self.shown, self.source, draw, tracker, own) as stages,
+        ):
             avatar = cast(Any, stages.avatar)
             from avatar.page_decoder import page_decoder
 
@@ -134,6 +140,36 @@ class StreamSession:
             yield replace(
                 stages, avatar=StreamedAvatar(avatar), panels_of=shown_panels(self._board)
             )
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[Codes | None]:
+        """The avatar that others in the room know, or None without one."""
+        shown = self.shown
+        if shown.room is None:
+            yield None
+            return
+        from apps.room import RoomSetup
+        from apps.room_avatar import open_own_avatar
+        from apps.room_sound import speaking
+        from apps.room_stream import StreamedRoom
+
+        setup = RoomSetup.parse(shown.room, shown.relay, shown.name or shown.avatar)
+        setup.tell(shown.room)
+        own = open_own_avatar(shown.avatar)
+        with (
+            own.avatar,
+            StreamedRoom(setup, own, self.presentation, self.blobs, log_line()) as room,
+            contextlib.ExitStack() as opened,
+        ):
+            if not shown.silent:
+                live = shown.source.startswith(("webcam:", HEADSET))
+                path = shown.source_file()
+                opened.enter_context(speaking(self.source, path, live, room.room.say_sound))
+            self._streamed_room = room
+            try:
+                yield own.avatar
+            finally:
+                self._streamed_room = None
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[Taps]:
@@ -146,7 +182,7 @@ class StreamSession:
             self.stream.record, (*seams, "headset"), self.shown.source, self.shown.avatar
         )
         with Recording(options, self.source) as recording:
-            print(f"By recording you state: {CONSENT}", flush=True)
+            print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
             self._recording = recording
             try:
                 yield self._taps(recording.taps)
@@ -180,6 +216,8 @@ class StreamSession:
             recorded.code(made)
             if self._packets is not None:
                 self._packets.take(made)
+            if self._streamed_room is not None:
+                self._streamed_room.say_code(made)
 
         def panels(shown: ShownPanels) -> None:
             recorded.panels(shown)
@@ -198,6 +236,8 @@ class StreamSession:
         packets = self._packets
         if person == 0 and packets is not None:
             packets.request_key()
+        elif person and self._streamed_room is not None:
+            self._streamed_room.need_key(person)
 
     def _move_panel(self, moved: PanelMoved) -> None:
         """Where it was put it stays, in the world, whatever it hung on before."""

@@ -37,6 +37,12 @@ LARGEST_MEMBERS = 64 * 1024 * 1024
 """All members unpacked, in bytes."""
 MEMBERS = ("manifest.json", "tensors.safetensors", "mean.webp", "opacity.png", "signature.json")
 HASHED = MEMBERS[1:4]
+ENCODING_ALONE = (
+    *("landmark_rest", "landmark_moves", "strangeness"),
+    *("projection", "projection_rest", "view_codes", "any_map"),
+)
+"""Arrays that only encoding reads: whose face this is, how its picture becomes a code, and how
+anybody's expressions drive it."""
 LARGEST_JSON = 1024 * 1024
 MEAN_QUALITY = 95
 
@@ -90,6 +96,47 @@ def write_avatar_file(
             "bytes": {key_: len(value) for key_, value in members.items()},
         }
     )  # fmt: skip
+    data = _signed_archive(manifest, members, key)
+    if len(data) > LARGEST_FILE:
+        raise AvatarFileError(
+            f"{path}: expected at most {LARGEST_FILE >> 20} MiB, got {len(data) / 2**20:.1f}; "
+            "use fewer planes"
+        )
+    write_whole(path, data, PRIVATE)
+
+
+def decoding_copy(path: Path, key: Ed25519PrivateKey) -> bytes:
+    """The bytes of another file of the same avatar, for people who are to see it: with what
+    decoding codes needs, and without what encodes or drives a face (zeros in its place), and
+    without the report. Its id is another one, so codes have to be made under that id.
+
+    Raises AvatarFileError for a damaged file, and for one that `key` did not sign: whose avatar it
+    is alone can pass it on.
+    """
+    whole = read_avatar_file(path)
+    own = fingerprint(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    if whole.signer != own:
+        raise AvatarFileError(
+            f"{path}: expected an avatar that you signed ({own}), got one of {whole.signer}; only "
+            "who made an avatar may show it to others"
+        )
+    with zipfile.ZipFile(path) as archive:
+        members = _members(path, archive)
+    manifest = _object(path, "manifest.json", members["manifest.json"])
+    tensors = whole.model.tensors()
+    for name in ENCODING_ALONE:
+        tensors[name] = np.zeros_like(tensors[name])
+    hashed = {member: members[member] for member in HASHED}
+    hashed["tensors.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    manifest |= {
+        "version": VERSION, "report": {},
+        "sha256": {k: hashlib.sha256(value).hexdigest() for k, value in hashed.items()},
+        "bytes": {k: len(value) for k, value in hashed.items()},
+    }  # fmt: skip
+    return _signed_archive(_json(manifest), hashed, key)
+
+
+def _signed_archive(manifest: bytes, members: dict[str, bytes], key: Ed25519PrivateKey) -> bytes:
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     signature = _json({"key": public.hex(), "signature": key.sign(manifest).hex()})
     buffer = io.BytesIO()
@@ -100,13 +147,7 @@ def write_avatar_file(
             # A fixed date: the same avatar gives the same bytes.
             archive.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), value,
                              zipfile.ZIP_DEFLATED)  # fmt: skip
-    data = buffer.getvalue()
-    if len(data) > LARGEST_FILE:
-        raise AvatarFileError(
-            f"{path}: expected at most {LARGEST_FILE >> 20} MiB, got {len(data) / 2**20:.1f}; "
-            "use fewer planes"
-        )
-    write_whole(path, data, PRIVATE)
+    return buffer.getvalue()
 
 
 def read_avatar_file(path: Path) -> AvatarFile:

@@ -23,13 +23,15 @@ SILENCE_S = 5.0
 
 
 class Microphone(Closing):
-    """Blocks of a tenth of a second, mono, with the time at which their first sample was heard.
+    """Blocks, by default of a tenth of a second, mono, with the time at which their first sample
+    was heard.
 
     Raises SourceError when there is no microphone, or PortAudio is missing. What nobody fetches
     within ten seconds is dropped: a gap in the blocks' times.
     """
 
-    def __init__(self, device: int | str | None = None) -> None:
+    def __init__(self, device: int | str | None = None, block_s: float = BLOCK_S) -> None:
+        """`block_s`: how long a block is; a talk wants short ones."""
         self._blocks: deque[AudioBlock] = deque(maxlen=WAITING_BLOCKS)
         self._changed = threading.Condition()
         self._closed = False
@@ -44,7 +46,7 @@ class Microphone(Closing):
         try:
             self._stream = sounddevice.InputStream(
                 RATE,
-                round(RATE * BLOCK_S),
+                round(RATE * block_s),
                 device,
                 channels=1,
                 dtype="int16",

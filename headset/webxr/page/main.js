@@ -140,6 +140,11 @@ class Page {
   #place() {
     const { renderer } = this.stage;
     this.displayed = this.people.update(renderer);
+    const seats = [...this.people.seats.people.values()];
+    if (seats.length !== this.framed && !renderer.xr.isPresenting) {
+      this.framed = seats.length;
+      if (seats.length) this.stage.orbit.frame(seats);
+    }
     const stageFromWorld = this.people.seats.stageFromWorld(0, WORLD);
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));

@@ -5,6 +5,7 @@ import { Vector3 } from "./vendor/three.module.min.js";
 const NEAREST_M = 0.25, FARTHEST_M = 4;
 const RADIANS_A_PIXEL = 0.006;
 const STEEPEST = 1.2; // radians up or down
+const SHOULDERS_M = 0.25;
 const LOOSE_PER_S = 12; // how fast the camera follows the hand
 
 export class Orbit {
@@ -13,6 +14,7 @@ export class Orbit {
     this.target = target.clone();
     this.wanted = { yaw: 0, pitch: 0.02, distance: 0.8 };
     this.now = { ...this.wanted };
+    this.halfWidth = 0; // metres about the target that are to be seen, if more than one person's
     this.fingers = new Map();
     element.style.touchAction = "none";
     element.addEventListener("pointerdown", (event) => this.#down(element, event));
@@ -30,9 +32,19 @@ export class Orbit {
     this.wanted = { yaw: 0, pitch: 0.02, distance: 0.8 };
   }
 
-  /** Look at another place (metres); the camera glides there. */
-  lookAt(target) {
-    this.target.copy(target);
+  /** Look at everybody: `seats` are their heads' places (metres) and turns about the vertical. */
+  frame(seats) {
+    const middle = new Vector3(), across = new Vector3();
+    let yaw = 0;
+    for (const seat of seats) {
+      middle.addScaledVector(seat.place, 1 / seats.length);
+      yaw += seat.yaw / seats.length;
+    }
+    across.set(Math.cos(yaw), 0, -Math.sin(yaw));
+    const sides = seats.map(({ place }) => Math.abs(across.dot(place) - across.dot(middle)));
+    this.halfWidth = seats.length > 1 ? SHOULDERS_M + Math.max(...sides) : 0;
+    this.target.set(middle.x, this.target.y, middle.z);
+    this.wanted.yaw = yaw;
   }
 
   #down(element, event) {
@@ -74,7 +86,9 @@ export class Orbit {
       this.now[name] += (this.wanted[name] - this.now[name]) * share;
     const { yaw, pitch, distance } = this.now;
     // A tall screen shows a narrow strip: from farther away the shoulders still fit.
-    const back = distance * Math.max(1, 0.8 / this.camera.aspect);
+    const across = Math.tan(this.camera.fov * Math.PI / 360) * this.camera.aspect;
+    const fitted = Math.max(0.8, 0.64 / this.camera.aspect, this.halfWidth / across);
+    const back = distance / 0.8 * fitted;
     OFFSET.set(Math.sin(yaw) * Math.cos(pitch), Math.sin(pitch), Math.cos(yaw) * Math.cos(pitch));
     this.camera.position.copy(this.target).addScaledVector(OFFSET, back);
     this.camera.lookAt(this.target);

@@ -79,6 +79,11 @@ export class People {
       if (who.waiting?.id === who.mesh.id) {
         const message = who.waiting;
         who.waiting = null;
+        if (!who.seated && isSomebody(message.vertices)) {
+          const head = headOf(message.vertices, who.topology.parts, this.programs.studio);
+          this.seats.take(person, head);
+          who.seated = true;
+        }
         who.mesh.show(message);
         who.shown = message;
         who.shownAt = now;
@@ -99,9 +104,7 @@ export class People {
     who.coming = null;
     who.mesh.object.matrixAutoUpdate = false;
     this.scene.add(who.mesh.object);
-    const { parts } = who.topology;
-    if (!parts.length) return; // nobody is there yet, and takes no seat
-    this.seats.take(person, headOf(who.waiting.vertices, parts, this.programs.studio));
+    who.seated = false;
   }
 
   #opacity(who, now) {
@@ -124,6 +127,13 @@ export class People {
     into.z += 0.03;
     return into.applyMatrix4(this.seats.stageFromWorld(person, MATRIX));
   }
+}
+
+/** Whether a mesh shows anything: of the wearer of a headset that reports nothing yet there is none,
+ *  or all of it lies in one point. */
+function isSomebody(vertices) {
+  for (let k = 3; k < vertices.length; k++) if (vertices[k] !== vertices[k - 3]) return true;
+  return false;
 }
 
 const MATRIX = new Matrix4();
