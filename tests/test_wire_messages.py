@@ -28,6 +28,7 @@ from headset.webxr.messages import (
     MessageKind,
     Section,
     SectionKind,
+    pack_code,
     pack_message,
     parse_message,
 )
@@ -58,7 +59,7 @@ READERS = {
 
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
-    kind = draw(st.sampled_from(MessageKind))
+    kind = draw(st.sampled_from([k for k in MessageKind if k != MessageKind.CODE]))
     allowed = sorted(SECTIONS_OF[kind])
     kinds = draw(st.lists(st.sampled_from(allowed), max_size=len(allowed), unique=True))
     kinds += draw(
@@ -96,6 +97,18 @@ def test_a_message_cut_off_or_with_more_is_refused(message: Message, data: st.Da
         parse_message(packed[: data.draw(st.integers(0, len(packed) - 1))])
     with pytest.raises(MessageError):
         parse_message(packed + b"\0\0\0\0")
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(0, 65_535), st.booleans())
+def test_a_code_has_eight_bytes_before_it(packet: bytes, person: int, key: bool) -> None:
+    packed = pack_code(person, 77, packet, key)
+    assert len(packed) == 8 + len(packet)
+    back = parse_message(packed)
+    assert fields(back) == fields(
+        Message(MessageKind.AVATAR, (Section(SectionKind.CODE, packet),), 77, 0, person, key)
+    )
+    with pytest.raises(MessageError):
+        parse_message(packed[:8])
 
 
 def test_what_is_reserved_must_be_zero() -> None:

@@ -31,6 +31,7 @@ from headset.webxr.messages import (
     MessageKind,
     Section,
     SectionKind,
+    pack_code,
     pack_message,
     parse_message,
 )
@@ -374,7 +375,11 @@ class ClientSession:
         return bool(messages)
 
     async def _send_frame(self, stream: PersonStream, message: Message) -> None:
-        data = pack_message(message)
+        code = message.find(SectionKind.CODE)
+        if code is not None and len(message.sections) == 1:
+            data = pack_code(message.person, message.frame_id, code.data, message.key)
+        else:
+            data = pack_message(message)
         self._sent += 1
         self._bytes += len(data)
         # Of codes any may be lost, but for the one that begins.

@@ -15,6 +15,8 @@ from typing import Any
 VERSION = 1
 HEADER = struct.Struct("<BBHIqHHI")
 SECTION_HEADER = struct.Struct("<BBHI")
+CODE_HEADER = struct.Struct("<BBHI")
+"""Of a message that is nothing but a code: kind, flags, person, frame id; then the packet."""
 MOST_SECTIONS = 64
 MOST_UP_BYTES = 16_384
 """Of a message from a page."""
@@ -40,6 +42,7 @@ class MessageKind(IntEnum):
     AUDIO = 6
     VIDEO = 7
     LANE = 8
+    CODE = 9
     ECHO = 64
     HELLO = 128
     DISPLAYED = 129
@@ -90,6 +93,7 @@ SECTIONS_OF: dict[MessageKind, frozenset[SectionKind]] = {
     K.AUDIO: frozenset({S.OPUS}),
     K.VIDEO: frozenset({S.H264, S.VIEW}),
     K.LANE: frozenset({S.LANE}),
+    K.CODE: frozenset(),
     K.ECHO: frozenset({S.ECHO}),
     K.HELLO: frozenset({S.HELLO, S.TEXT}),
     K.DISPLAYED: frozenset({S.DISPLAYED}),
@@ -147,6 +151,8 @@ def pack_message(message: Message) -> bytes:
 
     Raises ValueError for numbers that do not fit and sections that do not belong.
     """
+    if message.kind == K.CODE:
+        raise ValueError("CODE message: pack_code makes it")
     if len(message.sections) > MOST_SECTIONS:
         raise ValueError(f"message: expected at most {MOST_SECTIONS} sections")
     allowed = SECTIONS_OF[message.kind]
@@ -168,8 +174,17 @@ def pack_message(message: Message) -> bytes:
     return b"".join(parts)
 
 
+def pack_code(person: int, frame_id: int, packet: bytes, key: bool = False) -> bytes:
+    """An avatar frame that is one packet of the bitstream, with 8 bytes before it instead of 32.
+    Its time is not told: the packet tells it modulo 65,536 ms."""
+    return CODE_HEADER.pack(MessageKind.CODE, KEY if key else 0, person, frame_id) + packet
+
+
 def parse_message(data: bytes, most_bytes: int = MOST_UP_BYTES) -> Message:
-    """Read what `pack_message` wrote. Raises MessageError for anything else."""
+    """Read what `pack_message` wrote, or `pack_code`, which comes back as an AVATAR message at time
+    0. Raises MessageError for anything else."""
+    if data[:1] == bytes([K.CODE]):
+        return _parse_code(data, most_bytes)
     if not HEADER.size <= len(data) <= most_bytes:
         raise MessageError(
             f"message: expected {HEADER.size} to {most_bytes} bytes, got {len(data)}"
@@ -193,6 +208,16 @@ def parse_message(data: bytes, most_bytes: int = MOST_UP_BYTES) -> Message:
     if at != len(data):
         raise MessageError(f"{name.name} message: {len(data) - at} bytes too many")
     return Message(name, tuple(sections), frame_id, t_ns, person, bool(flags & KEY))
+
+
+def _parse_code(data: bytes, most_bytes: int) -> Message:
+    if not CODE_HEADER.size < len(data) <= most_bytes:
+        raise MessageError(f"code: expected 9 to {most_bytes} bytes, got {len(data)}")
+    _, flags, person, frame_id = CODE_HEADER.unpack_from(data)
+    if flags & ~KEY:
+        raise MessageError("code: expected zero in reserved bits")
+    part = Section(S.CODE, bytes(data[CODE_HEADER.size :]))
+    return Message(K.AVATAR, (part,), frame_id, 0, person, bool(flags & KEY))
 
 
 def _parse_section(data: bytes, at: int, message: MessageKind) -> tuple[Section, int]:

@@ -34,8 +34,9 @@ COLOUR: dict[str, Any] = {
 class TextureVideoOptions:
     """How textures are encoded."""
 
-    preset: str = "superfast"
-    """x264's effort; at 4 Mbit/s "superfast" is 1 to 1.5 dB better than "ultrafast"."""
+    preset: str = "ultrafast"
+    """x264's effort. On textures, which change little, "superfast" takes twice the time for 0.3 dB
+    less at the same rate; on films it is 1 dB better."""
     crf: int = 20
     """x264's quality where the bit rate allows it."""
     fps: int = 30

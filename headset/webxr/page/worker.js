@@ -19,6 +19,7 @@ const FIRST_ASKS = 5;
 const REPORT_MS = 500;
 const MOST_WAITING_BYTES = 4096; // of samples that the system has not sent: then one is left out
 const TEXTURE_SIZE = 1024;
+const LEAD_MS = 1000; // a code may seem to come from the future, as far as the clocks are unsure
 
 const { Can } = client;
 
@@ -121,6 +122,7 @@ class PageWorker {
   #read(message, atMs) {
     const { kind, person } = message;
     if (kind === Kind.AVATAR) {
+      message.tNs ??= this.#timeOfCode(findPart(message, Part.CODE).data, atMs);
       this.#stream(person).receive(message, atMs);
     } else if (kind === Kind.ECHO) {
       this.#echo(client.readEcho(message), atMs);
@@ -226,6 +228,13 @@ class PageWorker {
 
   #local(remoteMs) {
     return this.clock.synchronised ? this.clock.localFromRemote(remoteMs) : nowMs();
+  }
+
+  /** A packet tells its time in milliseconds modulo 65,536: it is the last such moment. */
+  #timeOfCode(packet, atMs) {
+    const nowOfServer = Math.floor(atMs + this.clock.estimate(atMs).offsetMs) + LEAD_MS;
+    const behind = (nowOfServer - (packet[1] * 256 + packet[2])) & 0xffff;
+    return nanoseconds(nowOfServer - behind);
   }
 
   #askKey(person, received) {

@@ -13,7 +13,7 @@ export class WireError extends Error {}
 
 export const Kind = Object.freeze({
   WELCOME: 1, SCENE: 2, AVATAR: 3, PANEL: 4, PANEL_GONE: 5, AUDIO: 6, VIDEO: 7,
-  LANE: 8,
+  LANE: 8, CODE: 9,
   ECHO: 64,
   HELLO: 128, DISPLAYED: 129, SAMPLE: 130, NEED_KEY: 131, PANEL_MOVED: 132, WISH: 133,
   STATISTICS: 134,
@@ -82,8 +82,23 @@ export function packMessage(message) {
   return bytes;
 }
 
+/** A message that is nothing but a code (8 bytes, then the packet) -> as parseMessage, at a time that
+ *  is not known. */
+function parseCode(bytes, mostBytes) {
+  if (bytes.length < 9 || bytes.length > mostBytes) throw new WireError("code: cut off");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const flags = view.getUint8(1);
+  if (flags & ~KEY) throw new WireError("code: expected zero in reserved bits");
+  return {
+    kind: Kind.AVATAR, key: Boolean(flags & KEY), frameId: view.getUint32(4, true), tNs: null,
+    person: view.getUint16(2, true),
+    sections: [{ kind: Part.CODE, flags: 0, data: bytes.subarray(8) }],
+  };
+}
+
 /** Uint8Array -> what packMessage takes; sections are views into the same bytes. */
 export function parseMessage(bytes, mostBytes = MOST_DOWN_BYTES) {
+  if (bytes[0] === Kind.CODE) return parseCode(bytes, mostBytes);
   if (bytes.length < HEADER_BYTES || bytes.length > mostBytes) {
     throw new WireError(`message: expected ${HEADER_BYTES} to ${mostBytes} bytes, got ${bytes.length}`);
   }
