@@ -3,12 +3,11 @@ decoder, and the pixels that come of it."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,9 @@ from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.avatar_code import AvatarCode
 from streams.mesh_nodes import MeshNodes
 from streams.rigid import Rigid
+from tests.headless_chromium import chromium
+from tests.headset_page import PIXELS, VIEW, OpenPage, drawn_here, require_alike
 from tests.page_decoding import gesturing, made_up_model
-from tests.test_webxr_page import (
-    BROWSERS,
-    FLAGS,
-    PIXELS,
-    VIEW,
-    OpenPage,
-    drawn_here,
-    require_alike,
-)
 
 EVERY_S = 0.1
 """Slower than real, because software draws: nothing here measures a rate."""
@@ -50,14 +42,8 @@ STILL_S = 2.5
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    executable = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-        yield opened
-        opened.close()
+    with chromium() as started:
+        yield started
 
 
 class Sender:
@@ -102,14 +88,6 @@ class Sender:
         self._thread.join(10)
 
 
-@dataclass
-class Asked:
-    """What the server lacks for `OpenPage`: it notes nothing of what a page asks for."""
-
-    url: str
-    missing: list[str]
-
-
 @contextmanager
 def shown(
     browser: Any, folder: Path, avatar: Avatar | PersonalAvatar
@@ -134,9 +112,10 @@ def shown(
         context.add_cookies([cookie])
         page = context.new_page()
         page.set_default_timeout(20_000)
-        opened = OpenPage(page, Asked(url, []))  # pyright: ignore[reportArgumentType]
+        opened = OpenPage(page, [])
         page.add_init_script("globalThis.violations = []")
-        opened.open()
+        page.goto(url)
+        opened.wait_ready()
         yield opened, senders[0], presentation
         opened.require_clean()
         context.close()
