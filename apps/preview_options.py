@@ -8,6 +8,8 @@ from pathlib import Path
 from apps.usage import UsageError, parse_size
 from streams.panel import ANCHORS
 
+HEADSET_SPACES = ("local", "stage")
+
 
 @dataclass(frozen=True, slots=True)
 class PreviewOptions:
@@ -40,6 +42,14 @@ class PreviewOptions:
 
     anchor: str = "world"
     """Where --text and --image are held: world, head, left-wrist or right-wrist."""
+    openxr: bool = False
+    """Show it in the headset of this machine's OpenXR runtime, from wherever its wearer looks
+    (Linux; pip install 'visavis[openxr]'). --size is then that of each eye's picture."""
+    headset_space: str = "local"
+    """With --openxr: "local" (the avatar sits before the wearer, also after recentring) or "stage"
+    (it stays where it is in the room)."""
+    headset_hands: bool = False
+    """With --openxr: the hands of whoever wears the headset are the avatar's."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -59,6 +69,7 @@ class PreviewOptions:
             raise UsageError(f"--anchor {self.anchor}: expected one of {known}")
         if self.text is not None and not self.text.strip():
             raise UsageError("--text: expected some text, got none")
+        self._check_headset()
         if self.debug_3d and self.out is not None:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":
@@ -69,6 +80,15 @@ class PreviewOptions:
             raise UsageError("--debug-3d shows a view of its own; leave --record away")
         if self.out is not None and self._writes_over_source(self.out):
             raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
+
+    def _check_headset(self) -> None:
+        if self.headset_space not in HEADSET_SPACES:
+            known = ", ".join(HEADSET_SPACES)
+            raise UsageError(f"--headset-space {self.headset_space}: expected one of {known}")
+        if not self.openxr and (self.headset_hands or self.headset_space != "local"):
+            raise UsageError("--headset-hands and --headset-space need a headset: add --openxr")
+        if self.openxr and (self.out is not None or self.debug_3d):
+            raise UsageError("--openxr shows in a headset; leave --out and --debug-3d away")
 
     def anchor_name(self) -> str:
         """The anchor as streams.panel calls it."""

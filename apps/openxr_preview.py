@@ -1,0 +1,233 @@
+"""A preview in a headset: the newest mesh, drawn for both eyes at the runtime's own rate.
+
+The pipeline tracks and decodes at the source's rate in its threads; the main thread belongs to the
+runtime's frame loop, takes the newest mesh without waiting, and draws it from where the wearer's
+eyes will be. So head motion is answered at the display's rate, however late the avatar is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from apps.headset_hands import HeadsetHands
+from apps.pacing import PacedSource
+from apps.pipeline import Pipeline, Stages
+from apps.preview_options import PreviewOptions
+from apps.preview_stages import open_source_of, open_stages
+from apps.recording import recording_of
+from apps.usage import FailedError, UsageError
+from headset.openxr.binding import InstanceLostError, SessionLostError
+from headset.openxr.frame_loop import FrameLoop, FrameLoopOptions, HeadsetFrame
+from headset.openxr.projection_layer import DepthRange, EyeImage
+from headset.openxr.runtime import Runtime
+from headset.openxr.session_states import Reopening
+from render.gl_context import open_headless_context
+from render.panels import labelled_picture
+from render.projection_matrix import FAR, NEAR
+from render.renderer import RenderOptions
+from streams.clock import now_ns
+from streams.frame import Frame
+from streams.headset_sample import HeadsetSample
+from streams.image import Image
+from streams.mailbox import Mailbox
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
+from streams.panel import Panel
+from streams.rigid import Rigid
+from streams.view import View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """The newest of the pipeline."""
+
+    mesh: MeshTexture | MeshNodes
+    panels: tuple[Panel, ...]
+
+
+class HeadsetPreview:
+    """What the frame loop draws, and what it hears, between a pipeline and a headset.
+
+    `copy_eye` draws a mesh as one view sees it into a runtime's image.
+    """
+
+    def __init__(
+        self,
+        copy_eye: Callable[[MeshTexture | MeshNodes, View, EyeImage], None],
+        tap: Callable[[HeadsetSample], None] = lambda _sample: None,
+    ) -> None:
+        self._copy_eye, self._tap = copy_eye, tap
+        self.samples: Mailbox[HeadsetSample] = Mailbox("headset samples")
+        self._views: Mailbox[tuple[View, ...]] = Mailbox("headset views")
+        self._shown: _Shown | None = None
+        self.drawn = 0
+        """Frames whose both eyes were drawn."""
+        self.meshes = 0
+        """Meshes that came from the pipeline."""
+
+    def take(self, mesh: MeshTexture, view: View, panels: Sequence[Panel]) -> Image | None:
+        """A pipeline's `Draw`: keeps the newest; drawing is the frame loop's."""
+        self._shown = _Shown(mesh, tuple(panels))
+        self.meshes += 1
+        return None
+
+    def draw(self, frame: HeadsetFrame) -> Sequence[Panel] | None:
+        """The frame loop's drawing."""
+        self._views.put(frame.views)
+        shown = self._shown
+        if shown is None:
+            return None
+        for view, image in zip(frame.views, frame.images, strict=True):
+            self._copy_eye(shown.mesh, view, image)
+        self.drawn += 1
+        return shown.panels
+
+    def hear(self, sample: HeadsetSample) -> None:
+        """Head and hands of the wearer, each frame."""
+        self.samples.put(sample)
+        self._tap(sample)
+
+    def view_for(self, source_view: View) -> View:
+        """From where the avatar is decoded: between the wearer's eyes, or as the source sees it
+        before these are known."""
+        letter = self._views.newest()
+        if letter is None:
+            return source_view
+        left, right = letter.value
+        middle = Rigid(left.world_from_eye.wxyz, _mean(left, right))
+        return replace(
+            left, t_ns=max(left.t_ns, source_view.t_ns), eye="mono", world_from_eye=middle
+        )
+
+
+def show_openxr(preview: PreviewOptions) -> str:
+    """Show until the wearer leaves, the source's end, `preview.seconds` or Ctrl-C; what was shown.
+
+    A lost session is opened again, at most three times a minute. Raises OpenXrError when there is
+    no runtime or headset, FailedError when either was lost for good or a file is damaged.
+    """
+    if preview.source.startswith("session:") and preview.record is None:
+        raise UsageError(
+            f"--openxr --source {preview.source}: a session is shown in a window; leave --openxr "
+            "away"
+        )
+    context = open_headless_context()
+    # Only now: PyOpenGL binds its functions to the first context that is there.
+    from render.gl_renderer import GlRenderer
+
+    with contextlib.ExitStack() as opened:
+        renderer = opened.enter_context(GlRenderer(context, RenderOptions(depth=False)))
+
+        def copy_eye(mesh: MeshTexture | MeshNodes, view: View, image: EyeImage) -> None:
+            renderer.render(mesh, view)
+            renderer.copy_to_textures(image.colour, image.depth)
+
+        # The headset first: without one nothing else needs to be loaded.
+        runtime = opened.enter_context(Runtime())
+        first = opened.enter_context(open_source_of(preview))
+        source = first if first.live else opened.enter_context(PacedSource(first))
+        taps = opened.enter_context(recording_of(preview, source))
+        shown = HeadsetPreview(copy_eye, taps.headset)
+        stages = opened.enter_context(open_stages(_sized(preview), source, shown.take))
+        pipeline = opened.enter_context(Pipeline(_worn(preview, stages, shown), taps=taps))
+        told = _Told(runtime.headset)
+        loops = _Loops(runtime, preview, shown, told)
+        loops.run(pipeline)
+    if first.damaged:
+        raise FailedError(
+            f"{preview.source}: is damaged or cut off; what can be read of it was shown. "
+            "Copy or export it again for the rest"
+        )
+    return (
+        f"showed {shown.drawn} frames in {runtime.headset}, {shown.meshes} of them the avatar's "
+        f"own, {loops.samples} samples of head and hands"
+    )
+
+
+class _Told:
+    """Says once to the terminal what the wearer must do or may want to know."""
+
+    def __init__(self, headset: str) -> None:
+        self._headset = headset
+        self._last = ""
+
+    def __call__(self, loop: FrameLoop) -> None:
+        state = loop.states.state
+        if state == "idle" and not loop.states.running:
+            self._say(f"{self._headset}: put it on")
+        elif state == "focused":
+            self._say(f"{self._headset}: shown; Ctrl-C quits")
+
+    def _say(self, line: str) -> None:
+        if line != self._last:
+            self._last = line
+            print(line, file=sys.stderr, flush=True)
+
+
+class _Loops:
+    """Frame loops one after the other, as sessions are lost."""
+
+    def __init__(
+        self, runtime: Runtime, preview: PreviewOptions, shown: HeadsetPreview, told: _Told
+    ) -> None:
+        self._runtime, self._preview, self._shown, self._told = runtime, preview, shown, told
+        self._options = FrameLoopOptions(
+            preview.wanted_size(), preview.headset_space, DepthRange(NEAR, FAR)
+        )
+        self.samples = 0
+        seconds = preview.seconds
+        self._until = None if seconds is None else time.monotonic() + seconds
+
+    def run(self, pipeline: Pipeline) -> None:
+        """Until the runtime or the source ends it, or time is up."""
+        reopening = Reopening()
+        while True:
+            try:
+                with FrameLoop(self._runtime, labelled_picture, self._options, self._hear) as loop:
+                    self._run_one(loop, pipeline)
+                return
+            except InstanceLostError as error:
+                raise FailedError(str(error)) from error
+            except SessionLostError as error:
+                if not reopening.lost(now_ns()):
+                    raise FailedError(f"{error}, again and again; restart the runtime") from error
+                print(f"{error}; opening another", file=sys.stderr, flush=True)
+
+    def _run_one(self, loop: FrameLoop, pipeline: Pipeline) -> None:
+        while not pipeline.ended and loop.step(self._shown.draw):
+            self._told(loop)
+            # Never waits: the display's next frame does not wait for a mesh.
+            pipeline.poll(0.0)
+            if self._until is not None and time.monotonic() >= self._until:
+                return
+
+    def _hear(self, sample: HeadsetSample) -> None:
+        self.samples += 1
+        self._shown.hear(sample)
+
+
+def _worn(preview: PreviewOptions, stages: Stages, shown: HeadsetPreview) -> Stages:
+    """The stages with the wearer's eyes and, where asked for, hands."""
+
+    def view_of(frame: Frame) -> View:
+        return shown.view_for(stages.view_of(frame))
+
+    tracker = stages.tracker
+    if preview.headset_hands:
+        tracker = HeadsetHands(tracker, shown.samples)
+    return replace(stages, tracker=tracker, view_of=view_of)
+
+
+def _sized(preview: PreviewOptions) -> PreviewOptions:
+    """--size is the eyes'; panels are placed for the source's own picture."""
+    return replace(preview, size=None)
+
+
+def _mean(left: View, right: View) -> np.ndarray:
+    return (left.world_from_eye.xyz + right.world_from_eye.xyz) / 2.0

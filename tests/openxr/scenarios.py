@@ -1,0 +1,401 @@
+"""What tests have a process of its own do with a real OpenXR runtime:
+`python -m tests.openxr.scenarios NAME,NAME FOLDER PORT`.
+
+A process of its own, because a runtime's crash would be the tests', and because its settings are
+read once. Each scenario writes FOLDER/result.json and pictures beside it; the tests judge them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headset.openxr.binding import InstanceLostError, OpenXrError, SessionLostError
+from headset.openxr.frame_loop import FrameLoop, FrameLoopOptions, HeadsetFrame
+from headset.openxr.projection_layer import DepthRange
+from headset.openxr.runtime import Runtime
+from render.gl_context import open_headless_context
+from render.panels import labelled_picture
+from render.projection_matrix import FAR, NEAR
+from render.renderer import RenderOptions
+from streams.headset_sample import HeadsetSample
+from streams.mesh_texture import MeshTexture
+from streams.panel import Panel
+from streams.rigid import Rigid
+from streams.topology import PARTS, Topology
+from streams.view import View
+from tests.openxr.remote_headset import Hand, Place, RemoteHeadset
+
+SIZE = (320, 240)
+BALL = np.array([0.05, 0.02, -0.6])
+"""Metres: the middle of the ball that is drawn."""
+BALL_RADIUS = 0.06
+PANEL_ID = "note"
+
+
+def ball() -> MeshTexture:
+    """A red ball of skin at BALL."""
+    polar, around = np.meshgrid(np.linspace(0, np.pi, 24), np.linspace(-np.pi, np.pi, 32))
+    sine = np.sin(polar)
+    normals = np.stack([sine * np.sin(around), np.cos(polar), sine * np.cos(around)], -1)
+    corner = (np.arange(31)[:, None] * 24 + np.arange(23)).ravel()
+    quads = np.stack([corner, corner + 1, corner + 25, corner + 24], axis=1)
+    faces = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    n = normals.reshape(-1, 3).astype(np.float32)
+    uv = np.stack([around / (2 * np.pi) + 0.5, polar / np.pi], -1).reshape(-1, 2)
+    surface = np.full((4, 4, 4), (128, 255, 128, 255), np.uint8)
+    parts = np.full(len(n), PARTS.index("skin"), np.uint8)
+    albedo = np.full((8, 8, 3), (220, 30, 20), np.uint8)
+    return MeshTexture(
+        0,
+        Topology("ball", faces, uv.astype(np.float32), parts, surface),
+        (n * BALL_RADIUS + BALL).astype(np.float32), n, albedo,
+    )  # fmt: skip
+
+
+def note() -> Panel:
+    """A panel, green above and blue below, made by a model: it is shown with a label."""
+    rgba = np.full((64, 96, 4), (20, 200, 40, 255), np.uint8)
+    rgba[32:] = (20, 40, 220, 128)
+    place = Rigid.from_translation((-0.25, 0.1, -0.7))
+    return Panel(PANEL_ID, rgba, "world", place, (0.15, 0.1), generated_by="a model")
+
+
+@dataclass
+class Bench:
+    """A renderer, a runtime and a scripted wearer, and what frames showed."""
+
+    renderer: Any
+    runtime: Runtime
+    headset: RemoteHeadset
+    folder: Path
+    samples: list[HeadsetSample] = field(default_factory=list)
+    views: list[tuple[View, ...]] = field(default_factory=list)
+    pictures: list[np.ndarray] = field(default_factory=list)
+    depths: list[np.ndarray] = field(default_factory=list)
+    display_ns: list[int] = field(default_factory=list)
+    mesh: MeshTexture = field(default_factory=ball)
+    panels: Sequence[Panel] = ()
+
+    def loop(self, **options: Any) -> FrameLoop:
+        chosen = FrameLoopOptions(**{"size": SIZE, "depth": DepthRange(NEAR, FAR)} | options)
+        return FrameLoop(self.runtime, labelled_picture, chosen, self.samples.append)
+
+    def draw(self, frame: HeadsetFrame) -> Sequence[Panel]:
+        for view, image in zip(frame.views, frame.images, strict=True):
+            self.renderer.render(self.mesh, view)
+            self.renderer.copy_to_textures(image.colour, image.depth)
+        self.views.append(frame.views)
+        self.display_ns.append(frame.t_ns - time.monotonic_ns())
+        return self.panels
+
+    def draw_and_read(self, frame: HeadsetFrame) -> Sequence[Panel]:
+        """Draw, and keep what lies in the runtime's images then."""
+        shown = self.draw(frame)
+        self.pictures = [read_texture(image.colour, image.size) for image in frame.images]
+        self.depths = [
+            read_depth(image.depth, image.size) for image in frame.images if image.depth is not None
+        ]
+        return shown
+
+    def until(self, loop: FrameLoop, state: str, seconds: float = 20.0) -> None:
+        """Step until the session is in `state`."""
+        end = time.monotonic() + seconds
+        while loop.states.state != state:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{state} was not reached: {loop.states.passed}")
+            if not loop.step(self.draw):
+                raise RuntimeError(f"ended before {state}: {loop.states.passed}")
+
+    def settled(self, loop: FrameLoop, good: Callable[[HeadsetSample], bool]) -> HeadsetSample:
+        """Step until a sample is `good`; the driver takes what it is told a little later."""
+        end = time.monotonic() + 10.0
+        while not (self.samples and good(self.samples[-1])):
+            if time.monotonic() > end:
+                raise TimeoutError("the wearer's new place was never reported")
+            loop.step(self.draw)
+        return self.samples[-1]
+
+
+def read_texture(texture: int, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 4) uint8 as they lie in the texture, row 0 on top."""
+    from OpenGL import GL
+
+    pixels = np.empty((size[1], size[0], 4), np.uint8)
+    with _attached(texture, GL.GL_COLOR_ATTACHMENT0):
+        GL.glReadPixels(0, 0, *size, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, pixels)
+    return pixels[::-1]
+
+
+def read_depth(texture: int, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32 metres, 0 where nothing is."""
+    from OpenGL import GL
+
+    from render.projection_matrix import metres_from_depth
+
+    values = np.empty((size[1], size[0]), np.float32)
+    with _attached(texture, GL.GL_DEPTH_ATTACHMENT):
+        GL.glReadPixels(0, 0, *size, GL.GL_DEPTH_COMPONENT, GL.GL_FLOAT, values)
+    return metres_from_depth(values[::-1])
+
+
+@contextmanager
+def _attached(texture: int, attachment: int) -> Iterator[None]:
+    from OpenGL import GL
+
+    framebuffer = int(GL.glGenFramebuffers(1))
+    GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, framebuffer)
+    GL.glFramebufferTexture2D(GL.GL_FRAMEBUFFER, attachment, GL.GL_TEXTURE_2D, texture, 0)
+    GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
+    yield
+    GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, 0)
+    GL.glDeleteFramebuffers(1, [framebuffer])
+
+
+def pictures(bench: Bench) -> dict[str, Any]:
+    """Both eyes, before and after the head moved and turned; a panel; depth; a whole session."""
+    bench.panels = (note(),)
+    result: dict[str, Any] = {}
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        for name, head in (
+            ("ahead", Place((0.0, 1.6, 0.0))),
+            # 0.1 m to the right, 0.05 m up, and 0.2 rad to the left.
+            ("moved", Place((0.1, 1.65, 0.0), (np.cos(0.1), 0.0, np.sin(0.1), 0.0))),
+        ):
+            bench.headset.move(head=head)
+            wanted = np.array(head.xyz) - (0.0, 1.6, 0.0)
+            bench.settled(
+                loop, lambda s, at=wanted: np.allclose(s.world_from_head.xyz, at, atol=1e-4)
+            )
+            for _ in range(2):
+                loop.step(bench.draw)
+            loop.step(bench.draw_and_read)
+            result[name] = {"views": [_view(v) for v in bench.views[-1]]}
+            for eye, picture, depth in zip("lr", bench.pictures, bench.depths, strict=True):
+                _save(bench.folder / f"{name}_{eye}.png", picture)
+                np.save(bench.folder / f"{name}_{eye}_depth.npy", depth)
+        texture = loop._quads._shown[PANEL_ID].images.textures[0]
+        size = loop._quads._shown[PANEL_ID].images.size
+        _save(bench.folder / "panel.png", read_texture(texture, size))
+        _save(bench.folder / "panel_wanted.png", labelled_picture(bench.panels[0]))
+        result |= {"with_depth": loop.with_depth, "frames": loop.frames}
+        result["display_ahead_ns"] = bench.display_ns
+        result["samples"] = len(bench.samples)
+        last = bench.samples[-1]
+        result["sample"] = {
+            "t_ns": last.t_ns, "device_ns": last.device_ns, "now_ns": time.monotonic_ns(),
+            "views": [_view(v) for v in last.views],
+        }  # fmt: skip
+    result["passed"] = loop.states.passed
+    result["ended"] = loop.ended
+    return result
+
+
+def hands(bench: Bench) -> dict[str, Any]:
+    """Scripted hands: places, curl, absence."""
+    result: dict[str, Any] = {}
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        turned = (np.cos(0.25), 0.0, np.sin(0.25), 0.0)
+        steps = {
+            "open": (Hand(Place((-0.2, 1.3, -0.4))), Hand(Place((0.2, 1.35, -0.4)))),
+            "moved": (Hand(Place((-0.1, 1.4, -0.5), turned)), Hand(Place((0.2, 1.35, -0.3)))),
+            "closed": (Hand(Place((-0.2, 1.3, -0.4)), 1.0), Hand(Place((0.2, 1.35, -0.4)))),
+            "one": (Hand(Place((-0.2, 1.3, -0.4))), Hand(Place((0.2, 1.35, -0.4)), 0.0, False)),
+        }
+        for name, (left, right) in steps.items():
+            bench.headset.move(left=left, right=right)
+            # What was asked for cannot be waited for by what is to be shown: some frames instead.
+            for _ in range(6):
+                loop.step(bench.draw)
+            sample = bench.samples[-1]
+            result[name] = {
+                side: None if joints is None else np.asarray(joints).tolist()
+                for side, joints in (("left", sample.left), ("right", sample.right))
+            }
+    return result
+
+
+def states(bench: Bench) -> dict[str, Any]:
+    """Hidden and shown again, recentred, in both spaces; left by the wearer."""
+    result: dict[str, Any] = {}
+    for space in ("local", "stage"):
+        bench.headset.move(head=Place((0.3, 1.7, 0.2)))
+        with bench.loop(space=space) as loop:
+            bench.until(loop, "focused")
+            first = bench.settled(loop, lambda s: True)
+            drawn = loop.frames
+            bench.headset.announce("hidden")
+            bench.until(loop, "synchronized")
+            before = loop.frames
+            for _ in range(5):
+                loop.step(bench.draw)
+            hidden = loop.frames - before
+            bench.headset.announce("focused")
+            bench.until(loop, "focused")
+            bench.headset.move(head=Place((0.5, 1.7, 0.2)))
+            moved = bench.settled(
+                loop, lambda s, x=first.world_from_head.xyz[0]: s.world_from_head.xyz[0] > x + 0.19
+            )
+            # For a room this is the runtime's LOCAL space, which it does not use.
+            bench.headset.announce("recentred")
+            for _ in range(6):
+                loop.step(bench.draw)
+            loop.request_exit()
+            while loop.step(bench.draw):
+                pass
+        result[space] = {
+            "passed": loop.states.passed, "ended": loop.ended, "recentred": loop.recentred,
+            "drawn": drawn, "hidden": hidden,
+            "first": first.world_from_head.xyz.tolist(),
+            "moved": moved.world_from_head.xyz.tolist(),
+        }  # fmt: skip
+    return result
+
+
+def loss(bench: Bench) -> dict[str, Any]:
+    """Sessions lost mid-way, with notice and without, and the one after."""
+    told: list[str] = []
+    for event in ("loss pending", "lost"):
+        loop = bench.loop()
+        try:
+            bench.until(loop, "focused")
+            bench.headset.announce(event)
+            for _ in range(60):
+                loop.step(bench.draw)
+            told.append("nothing")
+        except SessionLostError as error:
+            told.append(f"{type(error).__name__}: {error}")
+        finally:
+            loop.close()
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        for _ in range(3):
+            loop.step(bench.draw)
+    return {"told": told, "after": loop.states.passed, "frames": loop.frames}
+
+
+def broken_drawing(bench: Bench) -> dict[str, Any]:
+    """A drawing that raises ends its frame, and the session goes on."""
+
+    def draw(frame: HeadsetFrame) -> Sequence[Panel]:
+        raise ValueError("a fault of the application")
+
+    raised = ""
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        try:
+            loop.step(draw)
+        except ValueError as error:
+            raised = str(error)
+        before = loop.frames
+        for _ in range(4):
+            loop.step(bench.draw)
+    return {"raised": raised, "frames_after": loop.frames - before, "passed": loop.states.passed}
+
+
+def bad_asks(bench: Bench) -> dict[str, Any]:
+    """What a session cannot be opened or drawn with."""
+    told: list[str] = []
+    try:
+        bench.loop(size=(4096, 4096))
+    except OpenXrError as error:
+        told.append(str(error))
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        bench.panels = [note()] * 200
+        try:
+            loop.step(bench.draw)
+        except OpenXrError as error:
+            told.append(str(error))
+        bench.panels = ()
+        loop.step(bench.draw)
+    return {"told": told, "state": loop.states.passed[-1]}
+
+
+def steady(bench: Bench) -> dict[str, Any]:
+    """Nothing piles up: threads, memory maps and file handles after many frames and sessions."""
+    counts: list[list[int]] = []
+    for _ in range(4):
+        with bench.loop() as loop:
+            bench.until(loop, "focused")
+            for _ in range(20):
+                loop.step(bench.draw)
+        counts.append([len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))])
+    return {"counts": counts}
+
+
+def instance_lost(bench: Bench) -> dict[str, Any]:
+    """The runtime's service dies under a running session; the test kills it when told to."""
+    loop = bench.loop()
+    told = "nothing"
+    try:
+        bench.until(loop, "focused")
+        (bench.folder / "kill").write_text("now")
+        end = time.monotonic() + 15.0
+        while time.monotonic() < end:
+            loop.step(bench.draw)
+    except InstanceLostError as error:
+        told = str(error)
+    finally:
+        loop.close()
+    return {"told": told, "passed": loop.states.passed}
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "eye": view.eye, "t_ns": view.t_ns, "xyz": view.world_from_eye.xyz.tolist(),
+        "wxyz": view.world_from_eye.wxyz.tolist(), "fov": view.fov.tolist(), "size": view.size,
+    }  # fmt: skip
+
+
+def _save(path: Path, rgba: np.ndarray) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.ascontiguousarray(rgba)).save(path)
+
+
+SCENARIOS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    run.__name__: run
+    for run in (pictures, hands, states, loss, broken_drawing, bad_asks, steady, instance_lost)
+}
+
+
+def main(names: Sequence[str], folder: Path, port: int) -> None:
+    """Run the scenarios one after the other on one instance, then look what is left."""
+    context = open_headless_context()
+    from render.gl_objects import live_objects
+    from render.gl_renderer import GlRenderer
+
+    results: dict[str, Any] = {}
+    with (
+        GlRenderer(context, RenderOptions(depth=False)) as renderer,
+        RemoteHeadset(port) as headset,
+    ):
+        with Runtime() as runtime:
+            about = [
+                runtime.name,
+                runtime.headset,
+                sorted(runtime.extensions),
+                runtime.tracks_hands,
+            ]
+            for name in names:
+                bench = Bench(renderer, runtime, headset, folder)
+                results[name] = SCENARIOS[name](bench)
+        results["about"] = about
+    results["gl_objects"] = live_objects()
+    (folder / "result.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].split(","), Path(sys.argv[2]), int(sys.argv[3]))
