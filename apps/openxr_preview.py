@@ -19,10 +19,11 @@ from apps.headset_hands import HeadsetHands
 from apps.pacing import PacedSource
 from apps.pipeline import Pipeline, Stages
 from apps.preview_options import PreviewOptions
+from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages
 from apps.recording import recording_of
 from apps.usage import FailedError, UsageError
-from headset.openxr.binding import InstanceLostError, SessionLostError
+from headset.openxr.binding import InstanceLostError, OpenXrError, SessionLostError
 from headset.openxr.frame_loop import FrameLoop, FrameLoopOptions, HeadsetFrame
 from headset.openxr.projection_layer import DepthRange, EyeImage
 from headset.openxr.runtime import Runtime
@@ -41,6 +42,13 @@ from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.rigid import Rigid
 from streams.view import View
+
+RETURN_S, RETRY_S = 60.0, 0.5
+"""How long and how often a headset whose session was lost is looked for."""
+PANEL_DISTANCE = 0.5
+"""Metres from the world's origin, where the wearer's head is: nearer than that, eyes tire."""
+PANEL_VIEW = View.front((960, 720), vertical_fov=float(np.deg2rad(36.0)))
+"""Its corners are where panels stand: beside the avatar, and seen without turning the head."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,9 +108,13 @@ class HeadsetPreview:
         if letter is None:
             return source_view
         left, right = letter.value
-        middle = Rigid(left.world_from_eye.wxyz, _mean(left, right))
+        middle = (left.world_from_eye.xyz + right.world_from_eye.xyz) / 2.0
+        # A hidden session has no new views: the last ones hold until the frame's own time.
         return replace(
-            left, t_ns=max(left.t_ns, source_view.t_ns), eye="mono", world_from_eye=middle
+            left,
+            t_ns=max(left.t_ns, source_view.t_ns),
+            eye="mono",
+            world_from_eye=Rigid(left.world_from_eye.wxyz, middle),
         )
 
 
@@ -134,10 +146,11 @@ def show_openxr(preview: PreviewOptions) -> str:
         source = first if first.live else opened.enter_context(PacedSource(first))
         taps = opened.enter_context(recording_of(preview, source))
         shown = HeadsetPreview(copy_eye, taps.headset)
-        stages = opened.enter_context(open_stages(_sized(preview), source, shown.take))
+        # --size is the eyes', not that of a picture as the source sees it.
+        sized = replace(preview, size=None)
+        stages = opened.enter_context(open_stages(sized, source, shown.take))
         pipeline = opened.enter_context(Pipeline(_worn(preview, stages, shown), taps=taps))
-        told = _Told(runtime.headset)
-        loops = _Loops(runtime, preview, shown, told)
+        loops = _Loops(runtime, preview, shown)
         loops.run(pipeline)
     if first.damaged:
         raise FailedError(
@@ -173,10 +186,8 @@ class _Told:
 class _Loops:
     """Frame loops one after the other, as sessions are lost."""
 
-    def __init__(
-        self, runtime: Runtime, preview: PreviewOptions, shown: HeadsetPreview, told: _Told
-    ) -> None:
-        self._runtime, self._preview, self._shown, self._told = runtime, preview, shown, told
+    def __init__(self, runtime: Runtime, preview: PreviewOptions, shown: HeadsetPreview) -> None:
+        self._runtime, self._shown, self._told = runtime, shown, _Told(runtime.headset)
         self._options = FrameLoopOptions(
             preview.wanted_size(), preview.headset_space, DepthRange(NEAR, FAR)
         )
@@ -186,10 +197,10 @@ class _Loops:
 
     def run(self, pipeline: Pipeline) -> None:
         """Until the runtime or the source ends it, or time is up."""
-        reopening = Reopening()
+        reopening, loop = Reopening(), self._open()
         while True:
             try:
-                with FrameLoop(self._runtime, labelled_picture, self._options, self._hear) as loop:
+                with loop:
                     self._run_one(loop, pipeline)
                 return
             except InstanceLostError as error:
@@ -198,6 +209,24 @@ class _Loops:
                 if not reopening.lost(now_ns()):
                     raise FailedError(f"{error}, again and again; restart the runtime") from error
                 print(f"{error}; opening another", file=sys.stderr, flush=True)
+                loop = self._open_again()
+
+    def _open(self) -> FrameLoop:
+        return FrameLoop(self._runtime, labelled_picture, self._options, self._hear)
+
+    def _open_again(self) -> FrameLoop:
+        """Once the headset is there again. Raises FailedError when it does not come back."""
+        until = time.monotonic() + RETURN_S
+        while True:
+            try:
+                self._runtime.find_headset()
+                return self._open()
+            except InstanceLostError as error:
+                raise FailedError(str(error)) from error
+            except OpenXrError as error:
+                if time.monotonic() >= until:
+                    raise FailedError(f"{error} (waited {RETURN_S:g} s for it)") from error
+            time.sleep(RETRY_S)
 
     def _run_one(self, loop: FrameLoop, pipeline: Pipeline) -> None:
         while not pipeline.ended and loop.step(self._shown.draw):
@@ -221,13 +250,5 @@ def _worn(preview: PreviewOptions, stages: Stages, shown: HeadsetPreview) -> Sta
     tracker = stages.tracker
     if preview.headset_hands:
         tracker = HeadsetHands(tracker, shown.samples)
-    return replace(stages, tracker=tracker, view_of=view_of)
-
-
-def _sized(preview: PreviewOptions) -> PreviewOptions:
-    """--size is the eyes'; panels are placed for the source's own picture."""
-    return replace(preview, size=None)
-
-
-def _mean(left: View, right: View) -> np.ndarray:
-    return (left.world_from_eye.xyz + right.world_from_eye.xyz) / 2.0
+    panels_of = shown_panels(board_of(preview, PANEL_VIEW, PANEL_DISTANCE))
+    return replace(stages, tracker=tracker, view_of=view_of, panels_of=panels_of)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import select
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageGrab
 
 from sessions.reader import SessionReader
 from streams.hand_skeleton import WEBXR_JOINTS, mediapipe_joints, wrist_frame
@@ -35,7 +39,7 @@ from tests.openxr.remote_headset import (
     monado_environment,
     run_python,
 )
-from tests.openxr.scenarios import BALL, BALL_RADIUS, SIZE
+from tests.openxr.scenarios import BALL, BALL_RADIUS, SIZE, note
 
 ROOT = Path(__file__).resolve().parents[1]
 PERIOD_NS = 1_000_000_000 / 30
@@ -355,6 +359,76 @@ def test_a_runtime_that_dies_is_told_in_one_line(
     assert result["gl_objects"] == {}
 
 
+# The compositor's own picture
+
+
+@pytest.fixture
+def screen() -> Iterator[str]:
+    """The name of an X display of the test's own."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no Xvfb to show the compositor's window on")
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1024x600x24"],
+        pass_fds=(write_end,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as told:
+            ready, _, _ = select.select([told], [], [], 20.0)
+            assert ready, "Xvfb did not start"
+            yield f":{told.readline().strip()}"
+    finally:
+        process.kill()
+        process.wait(10.0)
+
+
+def test_the_compositor_shows_eyes_and_panel_where_and_as_they_are(
+    monado: Path, screen: str, tmp_path: Path
+) -> None:
+    """Monado's main compositor in a window, both eyes side by side, each 480 pixels wide: nothing
+    is upside down, colours are what they were, the panel stands where the world has it."""
+    port = free_port()
+    environment = monado_environment(monado, tmp_path, port)
+    environment |= {"DISPLAY": screen, "XRT_COMPOSITOR_FORCE_XCB": "1"}
+    del environment["XRT_COMPOSITOR_NULL"]
+    arguments = ["-m", "tests.openxr.scenarios", "composed", str(tmp_path), str(port)]
+    process = run_python(arguments, environment, tmp_path)
+    panel, picture = note(), np.zeros((0, 0, 3), np.uint8)
+
+    def shows_both() -> bool:
+        nonlocal picture
+        picture = np.asarray(ImageGrab.grab(xdisplay=screen).convert("RGB"))
+        return all(
+            np.abs(picture[y, x].astype(int) - (20, 200, 40)).max() <= 12
+            for y, x in spots(panel.anchor_from_panel.xyz + (0.0, 0.025, 0.0))
+        )
+
+    def spots(point: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+        found = [projected(replace(view, size=(480, 540)), point) for view in views]
+        return [(round(y), round(x) + 480 * eye) for eye, (x, y, _) in enumerate(found)]
+
+    try:
+        wait_for(lambda: (tmp_path / "shown").exists() or process.poll() is not None)
+        views = [view_from(fields) for fields in json.loads((tmp_path / "shown").read_text())]
+        wait_for(shows_both, 20.0)
+        (tmp_path / "seen").write_text("yes")
+        assert process.wait(30.0) == 0
+    finally:
+        process.kill()
+    for y, x in spots(BALL):
+        red, green, blue = picture[y, x].astype(int)
+        assert red > 150, "the ball"
+        assert max(green, blue) < 0.5 * red
+    for y, x in spots(panel.anchor_from_panel.xyz - (0.0, 0.018, 0.0)):
+        red, green, blue = picture[y, x].astype(int)
+        assert blue > green + 60, "the panel's lower half, half clear over the wall"
+        assert blue < 215
+    for y, x in spots(panel.anchor_from_panel.xyz + (0.0, 0.07, 0.0)):
+        assert np.ptp(picture[y, x].astype(int)) < 30, "above it the wall"
+
+
 # The verb
 
 
@@ -373,11 +447,16 @@ def test_the_verb_shows_and_records_an_avatar_with_the_wearers_hands(
         with RemoteHeadset(port) as headset:
             places = Hand(Place((-0.15, 1.5, -0.35))), Hand(Place((0.15, 1.4, -0.35)), 0.0, False)
             headset.move(head=Place((0.05, 1.62, 0.0)), left=places[0], right=places[1])
+            wait_for(lambda: "shown; Ctrl-C quits" in (tmp_path / "stderr").read_text())
+            headset.announce("lost")
             assert process.wait(120.0) == 0, (tmp_path / "stderr").read_text()[-2000:]
     finally:
         process.kill()
     said = (tmp_path / "stdout").read_text()
     assert "frames in Monado: Remote HMD" in said
+    told = (tmp_path / "stderr").read_text()
+    assert "session was lost while" in told
+    assert "opening another" in told
     with SessionReader(out) as session:
         records = [entry.record for entry in session.read(["headset", "state"])]
     samples = [record for record in records if isinstance(record, HeadsetSample)]

@@ -38,7 +38,7 @@ class Runtime(Closing):
 
     def __init__(self) -> None:
         xr = self.xr = load_xr()
-        offered = _offered_extensions(xr)
+        offered = offered_extensions(xr)
         self.extensions = frozenset(
             (*binding_extensions(offered), *(name for name in WANTED if name in offered))
         )
@@ -59,7 +59,7 @@ class Runtime(Closing):
                 about = xr.get_instance_properties(self.instance)
             version = xr.Version(about.runtime_version)
             self.name = f"{_text(about.runtime_name)} {version.major}.{version.minor}"
-            self._find_system()
+            self.find_headset()
         except BaseException:
             self.close()
             raise
@@ -95,7 +95,11 @@ class Runtime(Closing):
         if result < 0:
             raise OpenXrError(f"OpenXR: {self.name} does not tell what OpenGL it needs ({result})")
 
-    def _find_system(self) -> None:
+    def find_headset(self) -> None:
+        """Look for the headset, and what it can do now: again after a session was lost.
+
+        Raises OpenXrError when none is connected.
+        """
         xr = self.xr
         stereo = xr.ViewConfigurationType.PRIMARY_STEREO
         try:
@@ -146,7 +150,11 @@ def handle_value(handle: Any) -> int | None:
     return ctypes.cast(handle, ctypes.c_void_p).value
 
 
-def _offered_extensions(xr: Any) -> set[str]:
+def offered_extensions(xr: Any) -> set[str]:
+    """What the active runtime can do; it is loaded for that, but not started.
+
+    Raises OpenXrError when there is none.
+    """
     try:
         offered = xr.enumerate_instance_extension_properties()
     except xr.exception.RuntimeUnavailableError as error:

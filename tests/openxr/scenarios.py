@@ -352,6 +352,23 @@ def instance_lost(bench: Bench) -> dict[str, Any]:
     return {"told": told, "passed": loop.states.passed}
 
 
+def composed(bench: Bench) -> dict[str, Any]:
+    """Show the ball and the panel until the test has seen them on the compositor's screen."""
+    bench.panels = (note(),)
+    with bench.loop(size=(256, 256)) as loop:
+        bench.until(loop, "focused")
+        bench.settled(loop, lambda s: bool(np.allclose(s.world_from_head.xyz, 0.0, atol=1e-4)))
+        for _ in range(5):
+            loop.step(bench.draw)
+        views = [_view(view) for view in bench.views[-1]]
+        (bench.folder / "shown.part").write_text(json.dumps(views))
+        (bench.folder / "shown.part").rename(bench.folder / "shown")
+        end = time.monotonic() + 30.0
+        while not (bench.folder / "seen").exists() and time.monotonic() < end:
+            loop.step(bench.draw)
+    return {"frames": loop.frames}
+
+
 def _view(view: View) -> dict[str, Any]:
     return {
         "eye": view.eye, "t_ns": view.t_ns, "xyz": view.world_from_eye.xyz.tolist(),
@@ -367,7 +384,10 @@ def _save(path: Path, rgba: np.ndarray) -> None:
 
 SCENARIOS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     run.__name__: run
-    for run in (pictures, hands, states, loss, broken_drawing, bad_asks, steady, instance_lost)
+    for run in (
+        *(pictures, hands, states, loss, broken_drawing, bad_asks, steady, instance_lost),
+        composed,
+    )
 }
 
 
