@@ -10,12 +10,16 @@ from apps.pipeline import Tracks
 from streams.frame import Frame
 from streams.hand_skeleton import joint_angles, mediapipe_joints, wrist_frame
 from streams.headset_sample import HeadsetSample
-from streams.mailbox import Mailbox
+from streams.mailbox import Letter, Mailbox
 from streams.rigid import Rigid
 from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
 
 FRESH_NS = 200_000_000
-"""A sample that is older shows nothing that is so now: the headset sleeps, or its link is down."""
+FRESH_SAMPLES = 3
+"""A sample that is older than both, time and so many of the steps in which samples come, shows
+nothing that is so now: the headset sleeps, or is hidden. A slow frame loop is no sleeping one."""
+LONGEST_NS = 2_000_000_000
+"""Older than this shows nothing that is so now in any case."""
 AHEAD = Rigid.from_translation((0.0, 0.0, -0.6))
 """`world_from_head` of an avatar whose face nobody sees: before the world's origin, facing it."""
 
@@ -25,14 +29,23 @@ class HeadsetHands:
 
     def __init__(self, tracker: Tracks, samples: Mailbox[HeadsetSample]) -> None:
         self._tracker, self._samples = tracker, samples
+        self._last: Letter[HeadsetSample] | None = None
+        self._step_ns = 0
 
     def track(self, frame: Frame) -> TrackedState:
         """As the tracker does, with the newest hands of the headset, or none when it tells none."""
         state = self._tracker.track(frame)
         letter = self._samples.newest()
-        if letter is None or letter.age_ns() > FRESH_NS:
+        if letter is None or letter.age_ns() > self._freshness_ns(letter):
             return replace(state, hands=())
         return replace(state, hands=hands_at(letter.value, state.face))
+
+    def _freshness_ns(self, letter: Letter[HeadsetSample]) -> int:
+        last = self._last
+        if last is not None and letter.seq > last.seq:
+            self._step_ns = (letter.put_ns - last.put_ns) // (letter.seq - last.seq)
+        self._last = letter
+        return min(max(FRESH_NS, FRESH_SAMPLES * self._step_ns), LONGEST_NS)
 
 
 def hands_at(sample: HeadsetSample, face: FacePose | None) -> tuple[HandPose, ...]:

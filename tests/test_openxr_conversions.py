@@ -237,6 +237,28 @@ def test_old_samples_and_none_leave_the_avatar_without_hands(
     assert tracker.track(frame).hands == ()
 
 
+def test_a_slow_frame_loop_is_no_sleeping_headset(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples: Mailbox[HeadsetSample] = Mailbox()
+    tracker = HeadsetHands(_Sees(), samples)
+    frame = Frame(0, 5, Camera.from_fov((8, 8)), np.zeros((8, 8, 3), np.uint8))
+
+    def hands_ms(put_ms: tuple[int, ...], at_ms: int) -> int:
+        for ms in put_ms:
+            monkeypatch.setattr("streams.mailbox.now_ns", lambda: ms * 1_000_000)  # noqa: B023
+            samples.put(sample_at(Rigid.identity(), webxr_joints(right_hand(), "right")))
+        monkeypatch.setattr("streams.mailbox.now_ns", lambda: at_ms * 1_000_000)
+        return len(tracker.track(frame).hands)
+
+    assert hands_ms((1000,), 1000) == 1
+    # One every 300 ms, of which the tracker sees every second one.
+    assert hands_ms((1300, 1600), 1600) == 1
+    assert hands_ms((), 2499) == 1
+    assert hands_ms((), 2501) == 0
+    # Two seconds are too old at any rate.
+    assert hands_ms((7000,), 8999) == 1
+    assert hands_ms((), 9001) == 0
+
+
 # Times
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageGrab
 
+from render.projection_matrix import FAR, NEAR
 from sessions.reader import SessionReader
 from streams.hand_skeleton import WEBXR_JOINTS, mediapipe_joints, wrist_frame
 from streams.headset_sample import HeadsetSample
@@ -170,6 +171,7 @@ def test_depth_goes_with_the_pictures(seen: dict[str, Any]) -> None:
     """The runtime takes XrCompositionLayerDepthInfoKHR (it refuses a wrong one), and what lies in
     its images is metres to the ball and nothing beside it."""
     assert seen["pictures"]["with_depth"]
+    assert np.allclose(seen["pictures"]["depth"], [0.0, 1.0, NEAR, FAR])
     for fields, letter in zip(seen["pictures"]["ahead"]["views"], "lr", strict=True):
         depth = np.load(seen["folder"] / f"ahead_{letter}_depth.npy")
         x, y, distance = projected(view_from(fields), BALL)
@@ -180,6 +182,8 @@ def test_depth_goes_with_the_pictures(seen: dict[str, Any]) -> None:
 
 def test_a_panel_is_a_quad_layer_with_its_label(seen: dict[str, Any]) -> None:
     """What the runtime was given of it is the labelled picture, upright."""
+    wanted = ["CompositionLayerProjection", "CompositionLayerQuad"]
+    assert seen["pictures"]["layers"] == wanted, "the panel over the eyes' pictures"
     given = np.asarray(Image.open(seen["folder"] / "panel.png"))
     wanted = np.asarray(Image.open(seen["folder"] / "panel_wanted.png"))
     assert np.array_equal(given, wanted)
@@ -304,6 +308,7 @@ def test_a_fault_in_drawing_ends_its_frame_and_no_more(troubled: dict[str, Any])
     told = troubled["broken_drawing"]
     assert told["raised"] == "a fault of the application"
     assert told["frames_after"] == 4
+    assert told["discarded"] == 0, "the frame that it broke was ended"
     assert told["passed"][-1] == "exiting"
 
 
@@ -439,7 +444,7 @@ def test_the_verb_shows_and_records_an_avatar_with_the_wearers_hands(
     environment = monado_environment(monado, tmp_path, port)
     arguments = [
         *("-c", "from apps.command import main; main()", "preview", "--openxr"),
-        *("--source", "synthetic:still", "--seconds", "3", "--size", "128x128"),
+        *("--source", "synthetic:still", "--seconds", "4", "--size", "128x128"),
         *("--headset-hands", "--text", "Hello", "--record", str(out)),
     ]
     process = run_python(arguments, environment, tmp_path)

@@ -89,6 +89,8 @@ class FrameLoop(Closing):
         """True when the runtime let the session go: the wearer or `request_exit` ended it."""
         self.frames = 0
         """How many were drawn and handed over."""
+        self.discarded = 0
+        """How many the runtime threw away because they were begun and never ended."""
         self._owned: list[Closing] = []
         self._session: Any = self._open_session()
         try:
@@ -129,7 +131,8 @@ class FrameLoop(Closing):
             try:
                 xr.begin_frame(self._session)
             except xr.exception.FrameDiscarded:
-                pass  # The one before was never ended: an exception went through here.
+                # The one before was never ended: Ctrl-C went through here. This one is begun.
+                self.discarded += 1
         layers: list[Any] = []
         try:
             layers = self._layers(timing, draw)

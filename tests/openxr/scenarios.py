@@ -7,6 +7,7 @@ read once. Each scenario writes FOLDER/result.json and pictures beside it; the t
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -149,6 +150,29 @@ def read_depth(texture: int, size: tuple[int, int]) -> np.ndarray:
 
 
 @contextmanager
+def handed_over(loop: FrameLoop) -> Iterator[list[Any]]:
+    """The layers that a frame within ends with."""
+    layers: list[Any] = []
+    end_frame = loop._end_frame
+
+    def noted(display: int, given: Sequence[Any]) -> None:
+        layers.extend(given)
+        end_frame(display, given)
+
+    loop._end_frame = noted  # pyright: ignore[reportAttributeAccessIssue]
+    yield layers
+    loop._end_frame = end_frame  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def depth_info(xr: Any, layer: Any) -> list[float]:
+    """What the left view's chained XrCompositionLayerDepthInfoKHR says."""
+    kind = ctypes.POINTER(xr.CompositionLayerDepthInfoKHR)
+    info = ctypes.cast(layer.views[0].next, kind).contents
+    assert xr.StructureType(info.type) == xr.StructureType.COMPOSITION_LAYER_DEPTH_INFO_KHR
+    return [info.min_depth, info.max_depth, info.near_z, info.far_z]
+
+
+@contextmanager
 def _attached(texture: int, attachment: int) -> Iterator[None]:
     from OpenGL import GL
 
@@ -179,7 +203,10 @@ def pictures(bench: Bench) -> dict[str, Any]:
             )
             for _ in range(2):
                 loop.step(bench.draw)
-            loop.step(bench.draw_and_read)
+            with handed_over(loop) as layers:
+                loop.step(bench.draw_and_read)
+            result["depth"] = depth_info(bench.runtime.xr, layers[0])
+            result["layers"] = [type(layer).__name__ for layer in layers]
             result[name] = {"views": [_view(v) for v in bench.views[-1]]}
             for eye, picture, depth in zip("lr", bench.pictures, bench.depths, strict=True):
                 _save(bench.folder / f"{name}_{eye}.png", picture)
@@ -301,7 +328,10 @@ def broken_drawing(bench: Bench) -> dict[str, Any]:
         before = loop.frames
         for _ in range(4):
             loop.step(bench.draw)
-    return {"raised": raised, "frames_after": loop.frames - before, "passed": loop.states.passed}
+    return {
+        "raised": raised, "frames_after": loop.frames - before, "passed": loop.states.passed,
+        "discarded": loop.discarded,
+    }  # fmt: skip
 
 
 def bad_asks(bench: Bench) -> dict[str, Any]:
