@@ -150,6 +150,8 @@ def show_openxr(preview: PreviewOptions) -> str:
         sized = replace(preview, size=None)
         stages = opened.enter_context(open_stages(sized, source, shown.take))
         pipeline = opened.enter_context(Pipeline(_worn(preview, stages, shown), taps=taps))
+        # Who tracks may have made a context of its own current in this thread.
+        context.make_current()
         loops = _Loops(runtime, preview, shown)
         loops.run(pipeline)
     if first.damaged:

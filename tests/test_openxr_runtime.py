@@ -60,6 +60,14 @@ def monado() -> Path:
         pytest.skip(
             f"no Monado of this checkout in {folder}; tests/openxr/build_monado.py makes it"
         )
+    drivers = [Path(place) / "vulkan" / "icd.d" for place in ("/usr/share", "/etc")]
+    if not any(list(place.glob("*.json")) for place in drivers):
+        pytest.skip("Monado draws with Vulkan, and no driver is here: mesa-vulkan-drivers")
+    for name in ("libopenxr_monado_inprocess.so", "monado-service"):
+        told = subprocess.run(["ldd", str(folder / name)], capture_output=True, text=True)
+        lacking = [line.strip() for line in told.stdout.splitlines() if "not found" in line]
+        if lacking or told.returncode:
+            pytest.skip(f"{name} was built elsewhere, remove {folder}: {lacking or told.stderr}")
     return folder
 
 
