@@ -29,6 +29,7 @@ from sessions.reader import SessionReader
 from streams.hand_skeleton import WEBXR_JOINTS, mediapipe_joints, wrist_frame
 from streams.headset_sample import HeadsetSample
 from streams.rigid import Rigid
+from streams.shown_panels import ShownPanels
 from streams.tracked_state import TrackedState
 from streams.view import View
 from tests.openxr.build_monado import is_current, monado_folder
@@ -471,7 +472,7 @@ def test_the_verb_shows_and_records_an_avatar_with_the_wearers_hands(
     assert "session was lost while" in told
     assert "opening another" in told
     with SessionReader(out) as session:
-        records = [entry.record for entry in session.read(["headset", "state"])]
+        records = [entry.record for entry in session.read(["headset", "state", "panels"])]
     samples = [record for record in records if isinstance(record, HeadsetSample)]
     states = [record for record in records if isinstance(record, TrackedState)]
     assert len(samples) > 5
@@ -483,6 +484,8 @@ def test_the_verb_shows_and_records_an_avatar_with_the_wearers_hands(
     assert [view.eye for view in last.views] == ["left", "right"]
     assert last.views[0].size == (128, 128)
     assert all(a.t_ns < b.t_ns for a, b in pairwise(samples))
+    (panel,) = next(record for record in records if isinstance(record, ShownPanels)).panels
+    assert panel.anchor_from_panel.xyz[2] == pytest.approx(-0.5), "where eyes do not tire"
     # The avatar's left hand is as far from its head as the wearer's from theirs, turned to the
     # wearer: what is ahead of one is ahead of the other.
     worn = [state for state in states if state.hands and state.face is not None]
