@@ -41,7 +41,7 @@ from tests.openxr.remote_headset import (
     monado_environment,
     run_python,
 )
-from tests.openxr.scenarios import BALL, BALL_RADIUS, SIZE, note
+from tests.openxr.scene import BALL, BALL_RADIUS, SIZE, note
 
 ROOT = Path(__file__).resolve().parents[1]
 PERIOD_NS = 1_000_000_000 / 30
@@ -497,6 +497,31 @@ def test_the_verb_shows_and_records_an_avatar_with_the_wearers_hands(
     wrist = head.inverse().apply(state.hands[0].joints[0].astype(np.float64))
     # In the head's frame, x to its left: 0.2 m left of it, 0.12 below, 0.35 ahead.
     assert np.allclose(wrist, [0.2, -0.12, 0.35], atol=0.08)
+
+
+def test_a_runtime_that_dies_ends_the_verb_and_leaves_the_recording_whole(
+    monado: Path, service: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    port, out = int((tmp_path / "port").read_text()), tmp_path / "cut.mcap"
+    environment = monado_environment(monado, tmp_path, port, kind="service")
+    arguments = [
+        *("-c", "from apps.command import main; main()", "preview", "--openxr"),
+        *("--source", "synthetic:still", "--size", "64x64", "--record", str(out)),
+    ]
+    process = run_python(arguments, environment, tmp_path)
+    try:
+        wait_for(lambda: "shown; Ctrl-C quits" in (tmp_path / "stderr").read_text(), 60.0)
+        time.sleep(0.5)
+        service.kill()
+        assert process.wait(30.0) == 1
+    finally:
+        process.kill()
+    said = (tmp_path / "stderr").read_text()
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith("visavis: OpenXR: the runtime went away while")
+    with SessionReader(out) as session:
+        assert "headset" in session.seams
+        assert len(list(session.read(["headset"]))) > 0
 
 
 def wait_for(ready: Callable[[], bool], seconds: float = 30.0) -> None:
