@@ -173,10 +173,9 @@ class _Told:
         self._last = ""
 
     def __call__(self, loop: FrameLoop) -> None:
-        state = loop.states.state
-        if state == "idle" and not loop.states.running:
+        if loop.states.state == "idle":
             self._say(f"{self._headset}: put it on")
-        elif state == "focused":
+        elif loop.states.visible and loop.frames:
             self._say(f"{self._headset}: shown; Ctrl-C quits")
 
     def _say(self, line: str) -> None:
@@ -194,8 +193,9 @@ class _Loops:
             preview.wanted_size(), preview.headset_space, DepthRange(NEAR, FAR)
         )
         self.samples = 0
-        seconds = preview.seconds
-        self._until = None if seconds is None else time.monotonic() + seconds
+        self._seconds = preview.seconds
+        self._until: float | None = None
+        """Counted from the first picture: before it, things load and the headset is put on."""
 
     def run(self, pipeline: Pipeline) -> None:
         """Until the runtime or the source ends it, or time is up."""
@@ -235,8 +235,16 @@ class _Loops:
             self._told(loop)
             # Never waits: the display's next frame does not wait for a mesh.
             pipeline.poll(0.0)
-            if self._until is not None and time.monotonic() >= self._until:
+            if self._time_is_up():
                 return
+
+    def _time_is_up(self) -> bool:
+        if self._seconds is None or not self._shown.drawn:
+            return False
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._seconds
+        return now >= self._until
 
     def _hear(self, sample: HeadsetSample) -> None:
         self.samples += 1
