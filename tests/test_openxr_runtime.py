@@ -121,6 +121,17 @@ def ball_in(path: Path) -> tuple[float, float]:
     return (columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2
 
 
+def test_the_doctor_finds_the_runtime(monado: Path, tmp_path: Path) -> None:
+    environment = monado_environment(monado, tmp_path, free_port())
+    done = subprocess.run(
+        [sys.executable, "-m", "apps.probes", "openxr"],
+        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["status"], found["name"]) == ("ok", "openxr")
+    assert "with hand tracking" in found["text"]
+
+
 # The session, and what is drawn in it
 
 
@@ -210,6 +221,8 @@ def test_times_are_the_hosts(seen: dict[str, Any]) -> None:
     assert 0 < np.median(ahead) < 1e9
     assert all(abs(view["t_ns"] - sample["t_ns"]) < 1e9 for view in sample["views"])
     assert abs(sample["device_ns"] - sample["t_ns"]) > 10e9
+    # What frames alone would tell of the clock: never late, and early by how far ahead they are.
+    assert -1e9 < seen["pictures"]["estimate_late_ns"] <= 0
 
 
 # Hands

@@ -24,6 +24,7 @@ from headset.openxr.binding import InstanceLostError, OpenXrError, SessionLostEr
 from headset.openxr.frame_loop import FrameLoop, FrameLoopOptions, HeadsetFrame
 from headset.openxr.projection_layer import DepthRange
 from headset.openxr.runtime import Runtime
+from headset.openxr.runtime_clock import FrameClock
 from render.gl_context import open_headless_context
 from render.panels import labelled_picture
 from render.projection_matrix import FAR, NEAR
@@ -120,6 +121,8 @@ def pictures(bench: Bench) -> dict[str, Any]:
     bench.panels = (note(),)
     result: dict[str, Any] = {}
     with bench.loop() as loop:
+        estimated = FrameClock()
+        loop._clock.note_frame = estimated.note_frame
         bench.until(loop, "focused")
         for name, head in (
             ("ahead", Place((0.0, 1.6, 0.0))),
@@ -147,6 +150,8 @@ def pictures(bench: Bench) -> dict[str, Any]:
         _save(bench.folder / "panel_wanted.png", labelled_picture(bench.panels[0]))
         result |= {"with_depth": loop.with_depth, "frames": loop.frames}
         result["display_ahead_ns"] = bench.display_ns
+        at_ns = time.monotonic_ns()
+        result["estimate_late_ns"] = estimated.host_ns(loop._clock.xr_time(at_ns)) - at_ns
         result["samples"] = len(bench.samples)
         last = bench.samples[-1]
         result["sample"] = {
