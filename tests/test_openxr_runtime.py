@@ -215,6 +215,7 @@ def test_a_panel_is_a_quad_layer_with_its_label(seen: dict[str, Any]) -> None:
 def test_times_are_the_hosts(seen: dict[str, Any]) -> None:
     sample = seen["pictures"]["sample"]
     assert 0 < sample["now_ns"] - sample["t_ns"] < 5e9
+    assert sample["back_ns"] == sample["t_ns"], "one moment, by both clocks"
     # The display's time lies ahead, by some periods, more where this machine is slow; the two
     # clocks are further apart than that.
     ahead = np.array(seen["pictures"]["display_ahead_ns"])

@@ -174,7 +174,7 @@ class FrameLoop(Closing):
         if world_from_space is None:
             return []
         located, views = self._locate_views(display, world_from_space)
-        self._tell_sample(views, display, world_from_space)
+        self._tell_sample(views, world_from_space)
         if draw is None or not timing.should_render or len(views) != len(self.runtime.eyes):
             return []
         images = self._projection.acquire()
@@ -212,12 +212,10 @@ class FrameLoop(Closing):
         )
         return located, tuple(view for view in views if view is not None)
 
-    def _tell_sample(self, views: tuple[View, ...], display: int, world: Rigid) -> None:
+    def _tell_sample(self, views: tuple[View, ...], world: Rigid) -> None:
         """Head and hands as they are now, not as they are expected to be at the display's time."""
         at_ns = now_ns()
         device = self._clock.xr_time(at_ns)
-        # An estimated clock may be behind the frame's; nothing is located in the far future.
-        device = min(device, display)
         head = self._space.world_from_head(device)
         if head is None:
             return

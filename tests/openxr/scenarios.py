@@ -156,6 +156,7 @@ def pictures(bench: Bench) -> dict[str, Any]:
         last = bench.samples[-1]
         result["sample"] = {
             "t_ns": last.t_ns, "device_ns": last.device_ns, "now_ns": time.monotonic_ns(),
+            "back_ns": loop._clock.host_ns(last.device_ns or 0),
             "views": [_view(v) for v in last.views],
         }  # fmt: skip
     result["passed"] = loop.states.passed
