@@ -29,6 +29,7 @@ OPTIONAL_PACKAGES = {
     "rerun-sdk": "export to Rerun (pip install -e '.[rerun]')",
     "pyarrow": "export to Parquet (pip install -e '.[tables]')",
     "ray": "batch (pip install -e '.[cluster]')",
+    "pyopenxr": "preview in a headset through OpenXR (pip install -e '.[openxr]')",
     "vrs": "import of Aria recordings (pip install -e '.[vrs]')",
     "PyOpenGL-accelerate": "drawing with less CPU (pip install PyOpenGL-accelerate)",
 }

@@ -22,6 +22,7 @@ from streams.avatar_code import AvatarCode
 from streams.bounded_queue import BoundedQueue
 from streams.clock import now_ns
 from streams.frame import Frame
+from streams.headset_sample import HeadsetSample
 from streams.image import Image
 from streams.mailbox import Mailbox, SeamClosedError
 from streams.mesh_texture import MeshTexture
@@ -90,6 +91,7 @@ class Taps:
     """Called with every record at its seam, in the thread of the stage that made it."""
 
     frame: Callable[[Frame], None] = lambda _frame: None
+    headset: Callable[[HeadsetSample], None] = lambda _sample: None
     state: Callable[[TrackedState], None] = lambda _state: None
     code: Callable[[AvatarCode], None] = lambda _code: None
     mesh: Callable[[MeshTexture], None] = lambda _mesh: None

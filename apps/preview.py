@@ -9,7 +9,8 @@ from apps.preview_options import PreviewOptions
 
 @dataclass(frozen=True, slots=True)
 class Preview(PreviewOptions):
-    """Draw the avatar of whoever a source shows: in a window, or as a video with --out."""
+    """Draw the avatar of whoever a source shows: in a window, as a video with --out, or in a
+    headset with --openxr."""
 
     def run(self) -> int:
         """0 when all was drawn; raises what went wrong otherwise."""
@@ -22,6 +23,10 @@ class Preview(PreviewOptions):
             from apps.room_window import meet
 
             meet(self)
+        elif self.openxr:
+            from apps.openxr_preview import show_openxr
+
+            print(show_openxr(self))
         elif self.out is not None:
             from apps.preview_file import write_preview
 

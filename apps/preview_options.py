@@ -8,6 +8,8 @@ from pathlib import Path
 from apps.usage import UsageError, parse_size
 from streams.panel import ANCHORS
 
+HEADSET_SPACES = ("local", "stage")
+
 
 @dataclass(frozen=True, slots=True)
 class PreviewOptions:
@@ -48,6 +50,14 @@ class PreviewOptions:
     """What others in the room call you; by default the avatar's name."""
     silent: bool = False
     """Neither speak nor hear in the room."""
+    openxr: bool = False
+    """Show it in the headset of this machine's OpenXR runtime, from wherever its wearer looks
+    (Linux; pip install 'visavis[openxr]'). --size is then that of each eye's picture."""
+    headset_space: str = "local"
+    """With --openxr: "local" (the avatar sits before the wearer, also after recentring) or "stage"
+    (it stays where it is in the room)."""
+    headset_hands: bool = False
+    """With --openxr: the hands of whoever wears the headset are the avatar's."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -68,6 +78,7 @@ class PreviewOptions:
         if self.text is not None and not self.text.strip():
             raise UsageError("--text: expected some text, got none")
         self._check_room()
+        self._check_headset()
         if self.debug_3d and self.out is not None:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":
@@ -90,8 +101,19 @@ class PreviewOptions:
             raise UsageError("--room: needs --relay, the address that `visavis relay` prints")
         elif self.debug_3d or self.record is not None:
             raise UsageError("--room: others' faces are not yours to keep; leave --record away")
+        elif self.openxr:
+            raise UsageError("--room: is not shown through OpenXR; use `visavis stream --room`")
         elif self.source.startswith("session:"):
             raise UsageError("--room: a session is no live source; give video:PATH or webcam:0")
+
+    def _check_headset(self) -> None:
+        if self.headset_space not in HEADSET_SPACES:
+            known = ", ".join(HEADSET_SPACES)
+            raise UsageError(f"--headset-space {self.headset_space}: expected one of {known}")
+        if not self.openxr and (self.headset_hands or self.headset_space != "local"):
+            raise UsageError("--headset-hands and --headset-space need a headset: add --openxr")
+        if self.openxr and (self.out is not None or self.debug_3d):
+            raise UsageError("--openxr shows in a headset; leave --out and --debug-3d away")
 
     def anchor_name(self) -> str:
         """The anchor as streams.panel calls it."""

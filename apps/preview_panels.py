@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,15 @@ WRIST_FROM_PANEL = {
 """Over the finger tips, facing whoever sees the palm, upright when the hand is."""
 
 
-def board_of(preview: PreviewOptions, view: View) -> PanelBoard:
-    """What `preview` asks for. Whoever holds the board may change it while it is shown."""
+def board_of(preview: PreviewOptions, view: View, distance: float = PANEL_DISTANCE) -> PanelBoard:
+    """What `preview` asks for, what is in the world at `distance` metres. Whoever holds the board
+    may change it while it is shown."""
     board = PanelBoard()
+    anchor, plane = preview.anchor_name(), _Plane(view, distance)
     if preview.text is not None:
-        board.put(_text_panel(preview.text, preview.anchor_name(), view))
+        board.put(_text_panel(preview.text, anchor, plane))
     if preview.image is not None:
-        board.put(_image_panel(preview.image, preview.generated_by, preview.anchor_name(), view))
+        board.put(_image_panel(preview.image, preview.generated_by, anchor, plane))
     return board
 
 
@@ -57,47 +59,55 @@ def shown_panels(board: PanelBoard) -> Callable[[TrackedState], tuple[Panel, ...
     return panels_of
 
 
-def _text_panel(text: str, anchor: str, view: View) -> Panel:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plane:
+    """What a viewer sees of the plane that panels in the world stand in."""
+
+    view: View
+    distance: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """(width, height) metres of the picture there."""
+        left, right, up, down = np.tan(self.view.fov) * self.distance
+        return float(right - left), float(up - down)
+
+
+def _text_panel(text: str, anchor: str, plane: _Plane) -> Panel:
     """In the world: lower left, a twenty-sixth of the picture's shorter side to a letter."""
     if anchor != "world":
         return text_panel("text", text, anchor, _worn(anchor)["text"], WORN_STYLE)
-    width, height = _plane(view)
+    width, height = plane.size
     letter = min(width, height) / 26
     style = TextStyle(
         letter_m=letter,
         wrap_m=0.45 * width,
         margin_m=0.6 * letter,
-        pixels_per_m=min(1.5 * view.size[0] / width, 4000 / (0.45 * width + 1.2 * letter)),
+        pixels_per_m=min(1.5 * plane.view.size[0] / width, 4000 / (0.45 * width + 1.2 * letter)),
     )
     panel = text_panel("text", text, "world", Rigid.identity(), style)
-    return _moved(panel, view, (-1.0, -1.0))
+    return _moved(panel, plane, (-1.0, -1.0))
 
 
-def _image_panel(path: Path, generated_by: str | None, anchor: str, view: View) -> Panel:
+def _image_panel(path: Path, generated_by: str | None, anchor: str, plane: _Plane) -> Panel:
     """In the world: upper right, a third of the picture high or wide at most."""
     picture = read_picture(path)
     if anchor != "world":
         place = _worn(anchor)["image"]
         return image_panel("image", picture, anchor, place, WORN_TALL, generated_by)
-    width, height = _plane(view)
+    width, height = plane.size
     tall = min(height / 3, width / 3 * picture.shape[0] / picture.shape[1])
     panel = image_panel("image", picture, "world", Rigid.identity(), tall, generated_by)
-    return _moved(panel, view, (1.0, 1.0))
+    return _moved(panel, plane, (1.0, 1.0))
 
 
 def _worn(anchor: str) -> dict[str, Rigid]:
     return HEAD_FROM_PANEL if anchor == "head" else WRIST_FROM_PANEL
 
 
-def _plane(view: View) -> tuple[float, float]:
-    """(width, height) metres of the picture at the panels' distance."""
-    left, right, up, down = np.tan(view.fov) * PANEL_DISTANCE
-    return float(right - left), float(up - down)
-
-
-def _moved(panel: Panel, view: View, corner: tuple[float, float]) -> Panel:
+def _moved(panel: Panel, plane: _Plane, corner: tuple[float, float]) -> Panel:
     """The panel in a corner of the picture, a thirtieth of it away from the edges."""
-    inside = 1.0 - np.array(panel.size_m) / np.array(_plane(view)) - 1 / 15
+    inside = 1.0 - np.array(panel.size_m) / np.array(plane.size) - 1 / 15
     across, up = np.array(corner) * np.maximum(inside, 0.0)
-    place = world_from_facing(view, float(across), float(up), PANEL_DISTANCE)
+    place = world_from_facing(plane.view, float(across), float(up), plane.distance)
     return replace(panel, anchor_from_panel=place)

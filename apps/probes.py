@@ -163,6 +163,22 @@ def _video_files() -> Finding:
     return Finding("video files", "ok", f"PyAV {av.__version__}, libavcodec {version}, H.264")
 
 
+def _openxr() -> Finding:
+    from headset.openxr.binding import OpenXrError, load_xr
+    from headset.openxr.graphics_binding import binding_extensions
+    from headset.openxr.runtime import HANDS, offered_extensions
+
+    mend = "only `visavis preview --openxr` needs it: docs/openxr.md"
+    try:
+        # Loaded, not started: a runtime that starts may open windows and wake the headset.
+        offered = offered_extensions(load_xr())
+        binding_extensions(offered)
+    except OpenXrError as error:
+        return Finding("openxr", "warn", str(error).removeprefix("OpenXR: "), mend)
+    hands = "with" if HANDS in offered else "without"
+    return Finding("openxr", "ok", f"a runtime that takes our OpenGL, {hands} hand tracking")
+
+
 PROBES: dict[str, Callable[[], Finding]] = {
     "opengl": _opengl,
     "tracking": _tracking,
@@ -171,6 +187,7 @@ PROBES: dict[str, Callable[[], Finding]] = {
     "display": _display,
     "cameras": _cameras,
     "gpu": _gpu,
+    "openxr": _openxr,
 }
 
 

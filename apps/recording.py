@@ -34,6 +34,8 @@ CONSENT = (
     "recorded."
 )
 PREVIEW_SEAMS = ("frames", "state", "code", "panels", "views")
+HEADSET_SEAMS = ("frames", "headset", "state", "code", "panels", "views")
+"""With a headset, its wearer's head and hands too."""
 LOSSLESS_WAIT_S = 60.0
 
 
@@ -116,9 +118,9 @@ class Recording(Closing):
         write, seams = self.writer.write, self.options.seams
         taps: dict[str, Callable[..., None]] = {}
         taps["frame"] = self._take_frame
-        for seam, tap in (("state", "state"), ("code", "code")):
+        for seam in ("headset", "state", "code"):
             if seam in seams:
-                taps[tap] = write
+                taps[seam] = write
         if "views" in seams:
             taps["view"] = write
         if "panels" in seams:
@@ -223,7 +225,8 @@ def recording_of(preview: PreviewOptions, source: FrameSource) -> Iterator[Taps]
     if preview.record is None:
         yield Taps()
         return
-    options = RecordingOptions(preview.record, PREVIEW_SEAMS, preview.source, preview.avatar)
+    seams = HEADSET_SEAMS if preview.openxr else PREVIEW_SEAMS
+    options = RecordingOptions(preview.record, seams, preview.source, preview.avatar)
     with Recording(options, source) as recording:
         print(f"By recording you state: {CONSENT}", file=sys.stderr)
         try:

@@ -21,6 +21,7 @@ from render.gl_mesh import GlMesh, GlMeshCache, PartRange
 from render.gl_objects import DepthTarget, Framebuffer, Program
 from render.gl_panels import GlPanels
 from render.gl_targets import Target, Targets
+from render.gl_texture_target import TextureTarget
 from render.materials import SHADER_KINDS
 from render.projection_matrix import (
     SHADOW_TEXELS,
@@ -64,6 +65,8 @@ class GlRenderer(Releasing):
             4 if self.antialias == "msaa" else 1, 2 if self.antialias == "supersample" else 1
         )
         self._drawn: tuple[Target, View, int] | None = None
+        self._textures: TextureTarget | None = None
+        self._shadow_of: tuple[MeshTexture | MeshNodes, ShadowFrame] | None = None
         self._no_depth = np.zeros((0, 0), np.float32)
 
     def draw(
@@ -113,16 +116,34 @@ class GlRenderer(Releasing):
         """The last picture where it lies on the card, one sample a pixel, for a window to show."""
         return self._drawn[0].resolve() if self._drawn else None
 
+    def copy_to_textures(self, colour: int, depth: int | None = None) -> None:
+        """Copy the last drawn picture, on the card, into GL textures that somebody else owns, of
+        the view's size: `colour` RGBA8 or SRGB8_ALPHA8 (it gets sRGB-encoded bytes), `depth`
+        DEPTH_COMPONENT32F (0..1 between `projection_matrix.NEAR` and FAR). For a headset's images.
+        """
+        context = self._current_context("copy_to_textures")
+        if self._drawn is None:
+            raise RuntimeError("GlRenderer.copy_to_textures: nothing was drawn yet; call render")
+        context.make_current()
+        if self._textures is None:
+            self._textures = TextureTarget()
+        target, view, _ = self._drawn
+        picture = target.resolve(depth=depth is not None)
+        self._textures.copy_from(picture, view.size, colour, depth)
+
     def release(self) -> None:
         """Give back every GL object and the context; a second call does nothing."""
         if self._context is None:
             return
         context, self._context = self._context, None
         context.make_current()
-        self._drawn = None
+        self._drawn = self._shadow_of = None
         for program in (*self._programs.values(), self._shadow_program):
             program.release()
-        for owner in (self._meshes, self._bases, self._panels, self._targets, self._shadow):
+        for owner in (
+            *(self._meshes, self._bases, self._panels, self._targets, self._shadow),
+            self._textures,
+        ):
             if owner is not None:
                 owner.release()
         context.release()
@@ -168,9 +189,12 @@ class GlRenderer(Releasing):
             GL.glDisable(state)
 
     def _draw_shadow(self, on_card: GlMesh, mesh: MeshTexture | MeshNodes) -> ShadowFrame | None:
-        """Fill the key light's depth map; returns where it lies."""
+        """Fill the key light's depth map; returns where it lies. The same mesh again (the other
+        eye) finds it filled."""
         if self._shadow is None:
             return None
+        if self._shadow_of is not None and self._shadow_of[0] is mesh:
+            return self._shadow_of[1]
         light = self._options.environment.lights[0]
         frame = shadow_frame(light, mesh.vertices, SHADOW_TEXELS)
         self._shadow.bind()
@@ -182,6 +206,7 @@ class GlRenderer(Releasing):
         on_card.bind()
         if on_card.caster is not None:
             _draw_indices(GL.GL_TRIANGLES, on_card.caster.first, on_card.caster.count)
+        self._shadow_of = (mesh, frame)
         return frame
 
     def _draw_parts(
