@@ -7,11 +7,15 @@ from pathlib import Path
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
 from apps.preview_options import PreviewOptions
-from apps.preview_stages import open_source_of, open_stages
+from apps.preview_panels import board_of
+from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.progress_line import ProgressLine
 from apps.recording import recording_of
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
+from apps.viewpoint import fitted_view
+from capture.frame_source import FrameSource
+from overlay.board import PanelBoard
 
 
 def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) -> str:
@@ -34,7 +38,9 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
         try:
             with (
                 recording_of(preview, source) as recorded,
-                open_stages(preview, source) as stages,
+                open_stages(
+                    preview, source, board=_board(preview, source, taps or recorded)
+                ) as stages,
                 Pipeline(stages, PipelineOptions(lossless=True), taps or recorded) as pipeline,
             ):
                 for drawn in pipeline:
@@ -83,6 +89,28 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
             "is a face in the picture, upright and lit?"
         )
     return f"wrote {out}: {drawn_frames} pictures, a person in {seen_frames} of them"
+
+
+def _board(preview: PreviewOptions, source: FrameSource, taps: Taps) -> PanelBoard:
+    """The panels, with what is imagined among them."""
+    view = fitted_view(source.camera, picture_size(preview, source), 0)
+    board = board_of(preview, view)
+    if preview.imagine:
+        from apps.imagine_models import open_models
+        from apps.imagine_panels import ImagineOptions, imagine_once
+        from overlay.image_model import ModelError
+        from overlay.wish import PromptError
+
+        models = open_models(preview.model)
+        options = ImagineOptions(view, preview.prompt or "", preview.seed)
+        try:
+            imagine_once(board, models, options, taps.mark)
+        except (ModelError, PromptError) as error:
+            raise FailedError(f"--prompt: {error}") from error
+        finally:
+            for model in models:
+                model.close()
+    return board
 
 
 def _shows_somebody(drawn: Drawn) -> bool:

@@ -40,6 +40,14 @@ class PreviewOptions:
 
     anchor: str = "world"
     """Where --text and --image are held: world, head, left-wrist or right-wrist."""
+    imagine: bool = False
+    """Type in the window what you want to see: a picture beside the avatar follows the words."""
+    prompt: str | None = None
+    """The words that --imagine begins with."""
+    model: tuple[str, ...] = ("stickers",)
+    """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
+    seed: int = 0
+    """Another seed gives another picture of the same words."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -59,6 +67,14 @@ class PreviewOptions:
             raise UsageError(f"--anchor {self.anchor}: expected one of {known}")
         if self.text is not None and not self.text.strip():
             raise UsageError("--text: expected some text, got none")
+        if self.prompt is not None and not self.imagine:
+            raise UsageError("--prompt says what to imagine; add --imagine")
+        if self.imagine and self.prompt is None and self.out is not None:
+            raise UsageError("--imagine: nobody can type into --out; add --prompt WORDS")
+        if self.imagine and self.debug_3d:
+            raise UsageError("--debug-3d shows a view of its own; leave --imagine away")
+        if self.imagine and self.source.startswith("session:"):
+            raise UsageError("--imagine: a session shows what was imagined in it; leave it away")
         if self.debug_3d and self.out is not None:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":

@@ -14,6 +14,7 @@ from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
 from apps.viewpoint import default_size, fitted_view
 from capture.frame_source import FrameSource, SourceOptions
+from overlay.board import PanelBoard
 from streams.frame import Frame
 from streams.mirror import mirror_camera
 from streams.view import View
@@ -32,10 +33,13 @@ def open_source_of(preview: PreviewOptions) -> FrameSource:
 
 @contextlib.contextmanager
 def open_stages(
-    preview: PreviewOptions, source: FrameSource, draw: Draw | None = None
+    preview: PreviewOptions,
+    source: FrameSource,
+    draw: Draw | None = None,
+    board: PanelBoard | None = None,
 ) -> Iterator[Stages]:
     """Tracker and avatar for `source`; `draw`, or a renderer without a window that is opened here
-    and belongs to this thread."""
+    and belongs to this thread. `board`: the panels, by default those that `preview` asks for."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
@@ -44,7 +48,9 @@ def open_stages(
     # Each stage is a thread of its own; a pool inside one takes the cores from the others.
     cv2.setNumThreads(1)
     size = picture_size(preview, source)
-    panels_of = shown_panels(board_of(preview, fitted_view(source.camera, size, 0)))
+    if board is None:
+        board = board_of(preview, fitted_view(source.camera, size, 0))
+    panels_of = shown_panels(board)
     with contextlib.ExitStack() as opened:
         avatar = opened.enter_context(open_avatar(preview.avatar))
         if draw is None:

@@ -74,3 +74,13 @@ class ImageModel(Protocol):
     def close(self) -> None:
         """Give back what it holds; may be called twice."""
         ...
+
+
+def final_step(model: ImageModel, wish: Wish) -> ModelStep:
+    """The finished picture; waits for it. Raises ModelError."""
+    last = None
+    for step in model.steps(wish, lambda: False):
+        last = step
+    if last is None:
+        raise ModelError(f"{model.name}: made no picture, and said no reason")
+    return last

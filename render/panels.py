@@ -24,13 +24,18 @@ def panel_picture(panel: Panel) -> npt.NDArray[np.uint8]:
     A panel with `generated_by` has an opaque strip "AI · <generated_by>" along its lower edge,
     over its own picture, so that what is generated always says so.
     """
-    rgba = panel.rgba
-    if panel.generated_by is not None:
-        rgba = _with_label(panel, f"AI · {' '.join(panel.generated_by.split())}")
+    rgba = labelled_picture(panel)
     picture = rgba.copy()
     alpha = rgba[..., 3:].astype(np.uint16)
     picture[..., :3] = (rgba[..., :3] * alpha + 127) // 255
     return picture
+
+
+def labelled_picture(panel: Panel) -> npt.NDArray[np.uint8]:
+    """(H, W, 4) uint8 sRGB with straight alpha: the same picture, for a file."""
+    if panel.generated_by is None:
+        return panel.rgba
+    return _with_label(panel, f"AI · {' '.join(panel.generated_by.split())}")
 
 
 def panel_matrix(panel: Panel) -> npt.NDArray[np.float64]:

@@ -1,0 +1,90 @@
+"""`visavis imagine`: a picture of some words, in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from apps.usage import FailedError, UsageError, parse_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Imagine:
+    """Make a picture of what you say, labelled with what made it. By default it is composed of
+    drawn stickers, at once and offline; `visavis preview --imagine` does so while you type."""
+
+    prompt: tyro.conf.Positional[str]
+    """What to show, for example "a blue cat next to a red car"."""
+    out: Path
+    """FILE.png to write (or .webp; .jpg has no transparency)."""
+    model: str = "stickers"
+    """stickers: composed of drawings that come with this program, on this computer."""
+    style: str = ""
+    """A style that the model knows; stickers: noto or fluent."""
+    seed: int = 0
+    """Another seed gives another picture of the same words."""
+    size: str = "512x512"
+    """WIDTHxHEIGHT of the picture."""
+
+    def run(self) -> int:
+        """0 when the picture is written."""
+        from apps.imagine_models import open_models
+        from apps.video_writer import check_writable
+        from overlay.image_model import ModelError, final_step
+        from overlay.wish import PromptError, Wish
+
+        if self.out.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"--out {self.out}: expected a name that ends in {SUFFIXES[0]}")
+        try:
+            wish = Wish(self.prompt, self.style, self.seed, parse_size(self.size))
+        except PromptError as error:
+            raise UsageError(str(error)) from error
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        check_writable(self.out)
+        (model,) = open_models([self.model])
+        try:
+            step = final_step(model, wish)
+        except ModelError as error:
+            raise FailedError(str(error)) from error
+        finally:
+            model.close()
+        write_picture(self.out, labelled(step.rgba, model.label))
+        print(f"wrote {self.out}: {model.name}, seed {wish.seed}, labelled AI")
+        return 0
+
+
+def labelled(rgba: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
+    """(H, W, 4) with the renderer's label on it."""
+    from overlay.image_panel import image_panel
+    from render.panels import labelled_picture
+    from streams.rigid import Rigid
+
+    return labelled_picture(image_panel("imagined", rgba, "world", Rigid.identity(), 1.0, label))
+
+
+def write_picture(path: Path, rgba: npt.NDArray[np.uint8]) -> None:
+    """PNG, WebP or, on white, JPEG. Raises FailedError when the file cannot be written."""
+    from PIL import Image as PillowImage
+
+    picture = PillowImage.fromarray(rgba)
+    try:
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            white = PillowImage.new("RGBA", picture.size, (255, 255, 255, 255))
+            PillowImage.alpha_composite(white, picture).convert("RGB").save(path, quality=92)
+        else:
+            picture.save(path)
+    except OSError as error:
+        raise FailedError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,298 @@
+"""`visavis imagine`, and pictures that follow what is typed into a window."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.command import main, run
+from apps.imagine_panels import MARK, QUIET_NS, ImagineOptions, ImaginePanels
+from apps.prompt_line import PromptLine
+from overlay.board import PanelBoard
+from overlay.image_model import final_step
+from overlay.live_generation import LiveOptions
+from overlay.sticker_model import StickerModel
+from overlay.wish import Wish
+from render.window import WindowEvent
+from sessions.reader import SessionReader
+from streams.mark import Mark
+from streams.shown_panels import ShownPanels
+from streams.view import View
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model() -> StickerModel:
+    return StickerModel()
+
+
+def test_a_picture_is_written_and_labelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cat.png"
+    assert run(["imagine", "a blue cat next to a red car", "--out", str(out)]) == 0
+    assert "labelled AI" in capsys.readouterr().out
+    picture = np.asarray(Image.open(out))
+    assert picture.shape == (512, 512, 4)
+    # The label's strip is opaque and dark; what is above it is clear where nothing is.
+    assert (picture[-30:, :, 3] == 255).all()
+    assert np.median(picture[-30:, :, :3]) < 40
+    assert picture[0, 0, 3] == 0
+    left, right = picture[100:400, :250], picture[100:400, 260:]
+    assert (left[..., 2].astype(int) - left[..., 0] > 80).mean() > 0.15
+    assert (right[..., 0].astype(int) - right[..., 2] > 80).mean() > 0.15
+
+
+@pytest.mark.parametrize("name", ["cat.webp", "cat.jpg"])
+def test_other_kinds_of_files(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    options = ["--size", "256x128", "--style", "fluent"]
+    assert run(["imagine", "a cat", "--out", str(out), *options]) == 0
+    assert Image.open(out).size[0] == 384  # a label needs so much
+    assert Image.open(out).size[1] == 192
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["", "--out", "x.png"], 2, "the prompt is empty"),
+        (["x" * 10_000, "--out", "x.png"], 2, "10000 characters: expected at most 1000"),
+        (["a cat", "--out", "x.gif"], 2, "ends in .png"),
+        (["a cat", "--out", "x.png", "--size", "20x20"], 2, "64 to 2048"),
+        (["a cat", "--out", "x.png", "--seed", "-4"], 2, "Wish.seed"),
+        (["a cat", "--out", "x.png", "--model", "crayons"], 2, "--model crayons: expected one of"),
+        (["a cat", "--out", "nowhere/x.png"], 1, "there is no folder"),
+        (["qwertyuiop", "--out", "x.png"], 1, "no sticker is near to 'qwertyuiop'"),
+        (["حصان", "--out", "x.png"], 1, "expected English words"),
+        (["a cat", "--out", "x.png", "--style", "oil"], 1, "expected one of noto, fluent"),
+    ],
+)
+def test_what_cannot_be_done_is_one_readable_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["imagine", *arguments]) == code
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prompt", "a cat"], "add --imagine"),
+        (["--imagine", "--out", "x.mp4"], "add --prompt"),
+        (["--imagine", "--source", "session:x.mcap"], "leave it away"),
+    ],
+)
+def test_preview_options_that_make_no_sense(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(["preview", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert callable(main)
+
+
+def typed(text: str) -> list[WindowEvent]:
+    return [WindowEvent("text", letter) for letter in text]
+
+
+def test_the_line_takes_letters_and_gives_them_back() -> None:
+    line = PromptLine("a ")
+    assert line.take(typed("cat"))
+    assert line.text == "a cat"
+    back = WindowEvent("key", "backspace")
+    assert line.take([back, back])
+    assert line.text == "a c"
+    assert not line.take([WindowEvent("key", "x"), WindowEvent("move"), WindowEvent("press")])
+    line.take(typed("e\u0301"))
+    line.take([back])
+    assert line.text == "a c"
+    for emoji in ("👩\u200d🚀", "👋🏽", "❤\ufe0f"):
+        line.take(typed(emoji))
+        line.take([back])
+        assert line.text == "a c", emoji
+    assert not PromptLine().take([back])
+    line.take([WindowEvent("text", "x" * 20_000), WindowEvent("key", "enter")])
+    assert len(line.text) == 1001
+    assert line.entered == 1
+
+
+class HandClock:
+    t_ns = 10**9
+
+    def __call__(self) -> int:
+        return self.t_ns
+
+
+def until(imagined: ImaginePanels, condition: object, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # pyright: ignore[reportCallIssue]
+        assert time.monotonic() < end
+        imagined.refresh(5)
+        time.sleep(0.002)
+
+
+def test_the_panel_follows_the_words_and_says_so_in_the_session(model: StickerModel) -> None:
+    board, marks, clock = PanelBoard(), list[Mark](), HandClock()
+    options = ImagineOptions(View.front((640, 480)), live=LiveOptions(debounce_ns=0))
+    with ImaginePanels(board, [model], options, marks.append, clock) as imagined:
+        assert imagined.lines() == ("type what you want to see",)
+        imagined.take(typed("a blue cat"))
+        until(imagined, lambda: board.get("imagined") is not None)
+        panel = board.get("imagined")
+        assert panel is not None
+        assert panel.generated_by == "composed of stickers"
+        assert imagined.lines() == ("a blue cat_",)
+        assert marks[0].name == MARK
+        said = json.loads(marks[0].text)
+        assert (said["prompt"], said["seed"], said["model"]) == ("a blue cat", 0, model.name)
+        first = panel.rgba
+        imagined.take(typed(" on a red car"))
+        until(imagined, lambda: len(marks) > 1)
+        again = board.get("imagined")
+        assert again is not None
+        assert (again.rgba != first).any()
+
+        # Half a word is no mistake, a while later it is one.
+        imagined.take([WindowEvent("key", "backspace")] * 40)
+        until(imagined, lambda: board.get("imagined") is None)
+        imagined.take(typed("qwertyuiop"))
+        until(imagined, lambda: imagined._failure is not None)
+        assert board.get("imagined message") is None
+        clock.t_ns += QUIET_NS
+        imagined.refresh(6)
+        assert board.get("imagined message") is not None
+        assert board.get("imagined") is None
+        imagined.take([WindowEvent("key", "backspace")] * 10 + typed("a dog"))
+        until(imagined, lambda: board.get("imagined") is not None)
+        assert board.get("imagined message") is None
+        imagined.take([WindowEvent("text", "x" * 20_000)])
+        clock.t_ns += QUIET_NS
+        imagined.refresh(7)
+        assert board.get("imagined message") is not None
+
+
+def test_a_session_keeps_what_was_imagined_and_from_what(tmp_path: Path) -> None:
+    out, session = tmp_path / "talk.mp4", tmp_path / "talk.mcap"
+    arguments = ["--source", "synthetic:still", "--size", "160x120", "--seconds", "0.1"]
+    arguments += ["--imagine", "--prompt", "two red cars", "--seed", "7"]
+    assert run(["preview", *arguments, "--out", str(out), "--record", str(session)]) == 0
+    with SessionReader(session) as reader:
+        (mark,) = [r.record for r in reader.read(["marks"]) if isinstance(r.record, Mark)]
+        (shown,) = [r.record for r in reader.read(["panels"]) if isinstance(r.record, ShownPanels)]
+    said = json.loads(mark.text)
+    assert (said["prompt"], said["seed"]) == ("two red cars", 7)
+    (panel,) = shown.panels
+    assert panel.generated_by == "composed of stickers"
+    wish = Wish(said["prompt"], said["style"], said["seed"], tuple(said["size"]))
+    again = final_step(StickerModel(), wish)
+    np.testing.assert_array_equal(panel.rgba, again.rgba)
+
+
+WINDOW = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from PIL import ImageGrab
+from apps.imagine_panels import ImagineOptions, ImaginePanels
+from overlay.board import PanelBoard
+from overlay.sticker_model import StickerModel
+from render.renderer import RenderOptions
+from render.window import Window, WindowOptions
+from streams.mesh_texture import MeshTexture
+from streams.topology import Topology
+from streams.view import View
+
+folder = Path(sys.argv[1])
+topology = Topology("speck", np.array([[0, 1, 2]], np.int32), np.zeros((3, 2), np.float32),
+    np.zeros(3, np.uint8), np.full((4, 4, 4), (128, 255, 128, 255), np.uint8))
+normals = np.tile(np.array([0, 0, 1], np.float32), (3, 1))
+points = np.array([[0, 0, -1], [0.01, 0, -1], [0, 0.01, -1]], np.float32)
+mesh = MeshTexture(0, topology, points, normals, np.zeros((4, 4, 3), np.uint8))
+window = Window(WindowOptions("imagine test", (400, 300), vsync=False), RenderOptions(depth=False))
+view, board = View.front((400, 300)), PanelBoard()
+wanted = ["a blue cat", "a blue cat on a car", "a blue cat on"]
+with window, ImaginePanels(board, [StickerModel()], ImagineOptions(view)) as imagined:
+    print("ready", flush=True)
+    end = time.monotonic() + 60
+    while wanted and time.monotonic() < end and not window.closed:
+        imagined.take(window.take_events())
+        imagined.refresh(0)
+        window.renderer.render(mesh, view, board.panels(0))
+        window.show(hud=imagined.lines())
+        if imagined.shown is not None and imagined.shown.wish.prompt == wanted[0]:
+            window.show(hud=imagined.lines())
+            name = wanted.pop(0)
+            ImageGrab.grab(xdisplay="").crop((0, 0, 400, 300)).save(folder / f"{len(wanted)}.png")
+            print(name, flush=True)
+        time.sleep(0.005)
+assert not wanted, (wanted, imagined.line.text)
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("xdotool") is None or shutil.which("Xvfb") is None,
+    reason="xdotool and Xvfb are not installed",
+)
+def test_real_keys_in_a_real_window(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
+        pass_fds=(writing,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    app = None
+    try:
+        with os.fdopen(reading) as told:
+            env = {**os.environ, "DISPLAY": f":{told.readline().strip()}"}
+        app = subprocess.Popen(
+            [sys.executable, "-c", WINDOW, str(tmp_path)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert app.stdout is not None
+
+        def press(*arguments: str) -> None:
+            subprocess.run(["xdotool", *arguments], env=env, check=True, timeout=30)
+
+        assert app.stdout.readline() == "ready\n"
+        press("search", "--sync", "--name", "imagine test", "windowfocus", "--sync")
+        press("type", "--delay", "30", "a blue cat")
+        assert app.stdout.readline() == "a blue cat\n"
+        press("type", "--delay", "30", " on a car")
+        assert app.stdout.readline() == "a blue cat on a car\n"
+        press("key", "--delay", "30", *["BackSpace"] * 6)
+        assert app.stdout.readline() == "a blue cat on\n"
+        assert app.wait(30) == 0
+    finally:
+        if app is not None:
+            app.kill()
+            app.wait(10)
+        server.terminate()
+        server.wait(10)
+    cat, both = (np.asarray(Image.open(tmp_path / f"{k}.png")).astype(int) for k in (2, 1))
+    blue = [(picture[..., 2] - picture[..., 0] > 100).sum() for picture in (cat, both)]
+    red = [(picture[..., 0] - picture[..., 2] > 150).sum() for picture in (cat, both)]
+    assert blue[0] > 1000
+    assert blue[1] > 300
+    assert red[1] > 300 > 10 * red[0]
