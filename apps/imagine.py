@@ -28,42 +28,56 @@ class Imagine:
     out: Path
     """FILE.png to write (or .webp; .jpg has no transparency)."""
     model: str = "stickers"
-    """stickers: composed of drawings that come with this program, on this computer."""
+    """stickers: composed of drawings that come with this program; endpoint:URL#MODEL: a server that
+    speaks OpenAI's images API (key: VISAVIS_IMAGES_KEY or keyring)."""
     style: str = ""
     """A style that the model knows; stickers: noto or fluent."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
     size: str = "512x512"
     """WIDTHxHEIGHT of the picture."""
+    like: Path | None = None
+    """A picture (PNG, JPEG, WebP) to follow, where the model can."""
+    offline: bool = False
+    """Promise that nothing is asked of the network: whatever tries fails."""
+    price: float | None = None
+    """What a picture of the endpoint costs, US dollars; the sum is shown."""
 
     def run(self) -> int:
         """0 when the picture is written."""
-        from apps.imagine_models import open_models
+        from apps.imagine_models import ModelOptions, close_models, open_models
         from apps.video_writer import check_writable
         from overlay.image_model import ModelError, final_step
+        from overlay.image_panel import PictureError
         from overlay.wish import PromptError, Wish
 
         if self.out.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--out {self.out}: expected a name that ends in {SUFFIXES[0]}")
         try:
-            wish = Wish(self.prompt, self.style, self.seed, parse_size(self.size))
+            size = parse_size(self.size)
+            wish = Wish(self.prompt, self.style, self.seed, size, self._reference())
         except PromptError as error:
             raise UsageError(str(error)) from error
-        except UsageError:
+        except (UsageError, PictureError):
             raise
         except ValueError as error:
             raise UsageError(str(error)) from error
         check_writable(self.out)
-        (model,) = open_models([self.model])
+        (model,) = open_models(ModelOptions((self.model,), self.offline, self.price))
         try:
             step = final_step(model, wish)
         except ModelError as error:
             raise FailedError(str(error)) from error
         finally:
-            model.close()
+            close_models([model])
         write_picture(self.out, labelled(step.rgba, model.label))
         print(f"wrote {self.out}: {model.name}, seed {wish.seed}, labelled AI")
         return 0
+
+    def _reference(self) -> npt.NDArray[np.uint8] | None:
+        from overlay.image_panel import read_picture
+
+        return None if self.like is None else read_picture(self.like)
 
 
 def labelled(rgba: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:

@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from apps.usage import FailedError, UsageError
 from assets.manifest import AssetError
-from overlay.image_model import ImageModel
+from overlay.image_model import ImageModel, ModelError
 
-KINDS = "stickers"
+KINDS = "stickers, endpoint:URL#MODEL or diffusers:NAME"
 
 
-def open_models(specs: Sequence[str]) -> list[ImageModel]:
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What the models are opened with."""
+
+    specs: tuple[str, ...] = ("stickers",)
+    offline: bool = False
+    """Open none that needs the network, and let nothing else use it."""
+    price: float | None = None
+    """Of one picture from an endpoint, US dollars."""
+    accepted: tuple[str, ...] = ()
+    """Models whose terms the user has accepted."""
+    model_steps: int | None = None
+    """Denoising steps."""
+
+
+def open_models(options: ModelOptions) -> list[ImageModel]:
     """In their order. Raises UsageError for an unknown name, FailedError when one cannot be had;
     those that were open are closed then."""
+    if options.offline:
+        from overlay.offline import forbid_network
+
+        forbid_network()
+    if not options.specs:
+        raise UsageError(f"--model: expected at least one of {KINDS}")
     models: list[ImageModel] = []
     try:
-        for spec in specs:
-            models.append(_open(spec))
-    except BaseException:
-        for model in models:
-            model.close()
+        for spec in options.specs:
+            models.append(_open(spec, options))
+    except BaseException as error:
+        close_models(models)
+        if isinstance(error, AssetError | ModelError):
+            raise FailedError(str(error)) from error
         raise
-    if not models:
-        raise UsageError(f"--model: expected at least one of {KINDS}")
     return models
 
 
-def _open(spec: str) -> ImageModel:
+def close_models(models: Sequence[ImageModel]) -> None:
+    """Give everything back, and say what it cost."""
+    for model in models:
+        model.close()
+        spent = getattr(model, "spent", None)
+        if spent is not None and spent.pictures:
+            print(f"{model.name}: {spent.text()}", file=sys.stderr)
+
+
+def _open(spec: str, options: ModelOptions) -> ImageModel:
     kind, _, where = spec.partition(":")
     if kind == "stickers" and not where:
         from overlay.sticker_model import StickerModel
 
+        return StickerModel()
+    if kind == "endpoint" and where:
+        if options.offline:
+            raise UsageError(f"--model {spec}: needs the network; leave --offline away")
+        from overlay.endpoint_model import EndpointModel, EndpointOptions, find_key
+
+        url, _, name = where.partition("#")
         try:
-            return StickerModel()
-        except AssetError as error:
-            raise FailedError(str(error)) from error
-    raise UsageError(f"--model {spec}: expected one of {KINDS}")
+            chosen = EndpointOptions(url, name, price=options.price)
+        except ValueError as error:
+            raise UsageError(f"--model {spec}: {error}") from error
+        return EndpointModel(chosen, find_key(url))
+    raise UsageError(f"--model {spec}: expected {KINDS}")

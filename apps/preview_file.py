@@ -96,20 +96,19 @@ def _board(preview: PreviewOptions, source: FrameSource, taps: Taps) -> PanelBoa
     view = fitted_view(source.camera, picture_size(preview, source), 0)
     board = board_of(preview, view)
     if preview.imagine:
-        from apps.imagine_models import open_models
+        from apps.imagine_models import close_models, open_models
         from apps.imagine_panels import ImagineOptions, imagine_once
         from overlay.image_model import ModelError
         from overlay.wish import PromptError
 
-        models = open_models(preview.model)
+        models = open_models(preview.model_options())
         options = ImagineOptions(view, preview.prompt or "", preview.seed)
         try:
             imagine_once(board, models, options, taps.mark)
         except (ModelError, PromptError) as error:
             raise FailedError(f"--prompt: {error}") from error
         finally:
-            for model in models:
-                model.close()
+            close_models(models)
     return board
 
 

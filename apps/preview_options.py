@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from apps.imagine_models import ModelOptions
 from apps.usage import UsageError, parse_size
 from streams.panel import ANCHORS
 
@@ -48,6 +49,8 @@ class PreviewOptions:
     """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
+    offline: bool = False
+    """Promise that nothing is asked of the network: whatever tries fails."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -89,6 +92,10 @@ class PreviewOptions:
     def anchor_name(self) -> str:
         """The anchor as streams.panel calls it."""
         return self.anchor.replace("-", " ")
+
+    def model_options(self) -> ModelOptions:
+        """What makes the pictures of --imagine."""
+        return ModelOptions(self.model, self.offline)
 
     def wanted_size(self) -> tuple[int, int] | None:
         """What --size says. Raises UsageError."""

@@ -98,12 +98,16 @@ def _imagining(
     if not preview.imagine:
         yield None
         return
-    from apps.imagine_models import open_models
+    from apps.imagine_models import close_models, open_models
     from apps.imagine_panels import ImagineOptions, ImaginePanels
 
     options = ImagineOptions(view, preview.prompt or "", preview.seed)
-    with ImaginePanels(board, open_models(preview.model), options, taps.mark) as imagined:
-        yield imagined
+    models = open_models(preview.model_options())
+    try:
+        with ImaginePanels(board, models, options, taps.mark) as imagined:
+            yield imagined
+    finally:
+        close_models(models)
 
 
 def _show(

@@ -70,7 +70,11 @@ def test_other_kinds_of_files(tmp_path: Path, name: str) -> None:
         (["a cat", "--out", "x.gif"], 2, "ends in .png"),
         (["a cat", "--out", "x.png", "--size", "20x20"], 2, "64 to 2048"),
         (["a cat", "--out", "x.png", "--seed", "-4"], 2, "Wish.seed"),
-        (["a cat", "--out", "x.png", "--model", "crayons"], 2, "--model crayons: expected one of"),
+        (
+            ["a cat", "--out", "x.png", "--model", "crayons"],
+            2,
+            "--model crayons: expected stickers",
+        ),
         (["a cat", "--out", "nowhere/x.png"], 1, "there is no folder"),
         (["qwertyuiop", "--out", "x.png"], 1, "no sticker is near to 'qwertyuiop'"),
         (["حصان", "--out", "x.png"], 1, "expected English words"),
@@ -91,6 +95,62 @@ def test_what_cannot_be_done_is_one_readable_line(
     assert said in shown
     assert shown.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+OFFLINE = """
+import sys
+seen = []
+sys.addaudithook(lambda event, args: seen.append(event) if event.startswith("socket.") else None)
+from apps.command import run
+assert run(["imagine", "two red cats at night", "--out", sys.argv[1], "--offline"]) == 0
+assert not seen, seen
+import socket
+for attempt in (
+    lambda: socket.create_connection(("127.0.0.1", 9), 1),
+    lambda: socket.getaddrinfo("localhost", 80),
+    lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9)),
+    lambda: socket.socket().bind(("127.0.0.1", 0)),
+    lambda: __import__("urllib.request").request.urlopen("http://127.0.0.1:9/"),
+):
+    try:
+        attempt()
+    except Exception as error:
+        assert "--offline: refused socket" in str(error), error
+    else:
+        raise SystemExit("the network could be used")
+a, b = socket.socketpair()
+assert run(["imagine", "a", "--out", sys.argv[1], "--offline", "--model",
+            "endpoint:http://127.0.0.1:9/v1"]) == 2
+"""
+
+
+def test_offline_opens_no_socket_and_lets_nobody_open_one(tmp_path: Path) -> None:
+    out = tmp_path / "cat.png"
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "needs the network; leave --offline away" in done.stderr
+    assert out.exists()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_offline_asks_the_kernel_for_no_internet_socket(tmp_path: Path) -> None:
+    log = tmp_path / "calls"
+    start = "from apps.command import main; main()"
+    command = [sys.executable, "-c", start, "imagine", "a cat", "--offline", "--out"]
+    traced = ["strace", "-f", "-e", "trace=%network", "-o", str(log)]
+    done = subprocess.run(
+        [*traced, *command, str(tmp_path / "cat.png")], cwd=ROOT, capture_output=True, timeout=120
+    )
+    if b"PTRACE" in done.stderr or b"not permitted" in done.stderr:
+        pytest.skip("this machine lets nobody trace")
+    assert done.returncode == 0, done.stderr
+    assert "AF_INET" not in log.read_text()
 
 
 @pytest.mark.parametrize(
