@@ -24,6 +24,8 @@ class ModelOptions:
     """Of one picture from an endpoint, US dollars."""
     accepted: tuple[str, ...] = ()
     """Models whose terms the user has accepted."""
+    live: bool = False
+    """Whether something is drawn meanwhile, which must not be held up."""
     model_steps: int | None = None
     """Denoising steps."""
 
@@ -62,8 +64,9 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
     kind, _, where = spec.partition(":")
     if kind == "stickers" and not where:
         from overlay.sticker_model import StickerModel
+        from overlay.svg_process import SvgProcess
 
-        return StickerModel()
+        return StickerModel(process=SvgProcess() if options.live else None)
     if kind == "endpoint" and where:
         if options.offline:
             raise UsageError(f"--model {spec}: needs the network; leave --offline away")

@@ -95,7 +95,7 @@ class PreviewOptions:
 
     def model_options(self) -> ModelOptions:
         """What makes the pictures of --imagine."""
-        return ModelOptions(self.model, self.offline)
+        return ModelOptions(self.model, self.offline, live=self.out is None)
 
     def wanted_size(self) -> tuple[int, int] | None:
         """What --size says. Raises UsageError."""
