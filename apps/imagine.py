@@ -29,13 +29,18 @@ class Imagine:
     """FILE.png to write (or .webp; .jpg has no transparency)."""
     model: str = "stickers"
     """stickers: composed of drawings that come with this program; endpoint:URL#MODEL: a server that
-    speaks OpenAI's images API (key: VISAVIS_IMAGES_KEY or keyring)."""
+    speaks OpenAI's images API (key: VISAVIS_IMAGES_KEY or keyring); diffusers:NAME: a pipeline in a
+    folder or on the Hugging Face hub."""
     style: str = ""
     """A style that the model knows; stickers: noto or fluent."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
     size: str = "512x512"
     """WIDTHxHEIGHT of the picture."""
+    steps: int | None = None
+    """Denoising steps of diffusers: 1 to 4 for distilled models, 20 and more for others."""
+    accept_licence: tuple[str, ...] = ()
+    """Models whose terms you have read and accept; only permissive ones need no acceptance."""
     like: Path | None = None
     """A picture (PNG, JPEG, WebP) to follow, where the model can."""
     offline: bool = False
@@ -63,7 +68,10 @@ class Imagine:
         except ValueError as error:
             raise UsageError(str(error)) from error
         check_writable(self.out)
-        (model,) = open_models(ModelOptions((self.model,), self.offline, self.price))
+        options = ModelOptions(
+            (self.model,), self.offline, self.price, self.accept_licence, steps=self.steps
+        )
+        (model,) = open_models(options)
         try:
             step = final_step(model, wish)
         except ModelError as error:
@@ -71,7 +79,7 @@ class Imagine:
         finally:
             close_models([model])
         write_picture(self.out, labelled(step.rgba, model.label))
-        print(f"wrote {self.out}: {model.name}, seed {wish.seed}, labelled AI")
+        print(f"wrote {self.out}: {model.name} ({model.licence}), seed {wish.seed}, labelled AI")
         return 0
 
     def _reference(self) -> npt.NDArray[np.uint8] | None:

@@ -26,7 +26,7 @@ class ModelOptions:
     """Models whose terms the user has accepted."""
     live: bool = False
     """Whether something is drawn meanwhile, which must not be held up."""
-    model_steps: int | None = None
+    steps: int | None = None
     """Denoising steps."""
 
 
@@ -78,4 +78,14 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
         except ValueError as error:
             raise UsageError(f"--model {spec}: {error}") from error
         return EndpointModel(chosen, find_key(url))
+    if kind == "diffusers" and where:
+        from overlay.diffusers_model import DiffusersModel, DiffusersOptions
+
+        try:
+            wanted = DiffusersOptions(
+                where, options.steps or 4, accepted=options.accepted, local_only=options.offline
+            )
+        except ValueError as error:
+            raise UsageError(f"--model {spec}: {error}") from error
+        return DiffusersModel(wanted)
     raise UsageError(f"--model {spec}: expected {KINDS}")

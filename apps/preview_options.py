@@ -49,6 +49,8 @@ class PreviewOptions:
     """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
+    accept_licence: tuple[str, ...] = ()
+    """Models whose terms you have read and accept; only permissive ones need no acceptance."""
     offline: bool = False
     """Promise that nothing is asked of the network: whatever tries fails."""
     debug_3d: bool = False
@@ -95,7 +97,9 @@ class PreviewOptions:
 
     def model_options(self) -> ModelOptions:
         """What makes the pictures of --imagine."""
-        return ModelOptions(self.model, self.offline, live=self.out is None)
+        return ModelOptions(
+            self.model, self.offline, accepted=self.accept_licence, live=self.out is None
+        )
 
     def wanted_size(self) -> tuple[int, int] | None:
         """What --size says. Raises UsageError."""

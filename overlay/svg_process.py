@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +123,7 @@ def serve() -> None:
         answers.flush()
 
 
-def _read(pipe: BinaryIO, length: int) -> bytes:
+def _read(pipe: IO[bytes], length: int) -> bytes:
     """So many bytes. Raises EOFError when there are fewer."""
     if length > _LARGEST:
         raise EOFError(f"{length} bytes announced")
