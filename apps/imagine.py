@@ -43,6 +43,8 @@ class Imagine:
     """Models whose terms you have read and accept; only permissive ones need no acceptance."""
     like: Path | None = None
     """A picture (PNG, JPEG, WebP) to follow, where the model can."""
+    refuse: tuple[Path, ...] = ()
+    """Files with words that no picture is made of, beside the list that comes with the program."""
     offline: bool = False
     """Promise that nothing is asked of the network: whatever tries fails."""
     price: float | None = None
@@ -51,6 +53,7 @@ class Imagine:
     def run(self) -> int:
         """0 when the picture is written."""
         from apps.imagine_models import ModelOptions, close_models, open_models
+        from apps.provenance import EXTRA, credentials, is_available, origin_of
         from apps.video_writer import check_writable
         from overlay.image_model import ModelError, final_step
         from overlay.image_panel import PictureError
@@ -69,17 +72,26 @@ class Imagine:
             raise UsageError(str(error)) from error
         check_writable(self.out)
         options = ModelOptions(
-            (self.model,), self.offline, self.price, self.accept_licence, steps=self.steps
+            (self.model,),
+            self.offline,
+            self.price,
+            self.accept_licence,
+            steps=self.steps,
+            refuse=self.refuse,
         )
         (model,) = open_models(options)
         try:
             step = final_step(model, wish)
-        except ModelError as error:
+        except (ModelError, PromptError) as error:
             raise FailedError(str(error)) from error
         finally:
             close_models([model])
-        write_picture(self.out, labelled(step.rgba, model.label))
-        print(f"wrote {self.out}: {model.name} ({model.licence}), seed {wish.seed}, labelled AI")
+        with credentials(self.out, origin_of(model, wish)) as path:
+            write_picture(path, labelled(step.rgba, model.label))
+        print(
+            f"wrote {self.out}: {model.name} ({model.licence}), seed {wish.seed}, labelled AI, "
+            + ("with content credentials" if is_available() else f"no credentials: {EXTRA}")
+        )
         return 0
 
     def _reference(self) -> npt.NDArray[np.uint8] | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from apps.usage import FailedError, UsageError
 from assets.manifest import AssetError
 from overlay.image_model import ImageModel, ModelError
+from overlay.prompt_filter import FilteredModel, PromptFilter
+from overlay.wish import PromptError
 
 KINDS = "stickers, endpoint:URL#MODEL or diffusers:NAME"
 
@@ -28,6 +31,8 @@ class ModelOptions:
     """Whether something is drawn meanwhile, which must not be held up."""
     steps: int | None = None
     """Denoising steps."""
+    refuse: tuple[Path, ...] = ()
+    """Lists of words that no picture is made of, beside the shipped one."""
 
 
 def open_models(options: ModelOptions) -> list[ImageModel]:
@@ -39,10 +44,14 @@ def open_models(options: ModelOptions) -> list[ImageModel]:
         forbid_network()
     if not options.specs:
         raise UsageError(f"--model: expected at least one of {KINDS}")
+    try:
+        prompts = PromptFilter.read(*options.refuse)
+    except PromptError as error:
+        raise UsageError(str(error)) from error
     models: list[ImageModel] = []
     try:
         for spec in options.specs:
-            models.append(_open(spec, options))
+            models.append(FilteredModel(_open(spec, options), prompts))
     except BaseException as error:
         close_models(models)
         if isinstance(error, AssetError | ModelError):
@@ -55,7 +64,8 @@ def close_models(models: Sequence[ImageModel]) -> None:
     """Give everything back, and say what it cost."""
     for model in models:
         model.close()
-        spent = getattr(model, "spent", None)
+        inner = model.inner if isinstance(model, FilteredModel) else model
+        spent = getattr(inner, "spent", None)
         if spent is not None and spent.pictures:
             print(f"{model.name}: {spent.text()}", file=sys.stderr)
 

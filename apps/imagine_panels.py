@@ -151,9 +151,9 @@ def imagine_once(
     models: Sequence[ImageModel],
     options: ImagineOptions,
     mark: Callable[[Mark], None] = lambda _mark: None,
-) -> None:
+) -> Wish:
     """Put the best of the models' pictures on the board, and wait for it: for a video that is
-    written to a file. Raises ModelError or PromptError."""
+    written to a file. Returns what was asked for. Raises ModelError or PromptError."""
     wish = Wish(options.prompt, seed=options.seed, size=(PICTURE_PX, PICTURE_PX))
     stage, model = len(models) - 1, models[-1]
     step = final_step(model, wish)
@@ -163,6 +163,7 @@ def imagine_once(
     place = _place(options.view)
     mark(_mark_of(update, 0))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
+    return wish
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,6 +51,8 @@ class PreviewOptions:
     """Another seed gives another picture of the same words."""
     accept_licence: tuple[str, ...] = ()
     """Models whose terms you have read and accept; only permissive ones need no acceptance."""
+    refuse: tuple[Path, ...] = ()
+    """Files with words that no picture is made of, beside the list that comes with the program."""
     offline: bool = False
     """Promise that nothing is asked of the network: whatever tries fails."""
     debug_3d: bool = False
@@ -98,7 +100,11 @@ class PreviewOptions:
     def model_options(self) -> ModelOptions:
         """What makes the pictures of --imagine."""
         return ModelOptions(
-            self.model, self.offline, accepted=self.accept_licence, live=self.out is None
+            self.model,
+            self.offline,
+            accepted=self.accept_licence,
+            live=self.out is None,
+            refuse=self.refuse,
         )
 
     def wanted_size(self) -> tuple[int, int] | None:

@@ -53,6 +53,7 @@ class DiffusersModel:
     """
 
     instant = False
+    generates = True
 
     def __init__(self, options: DiffusersOptions) -> None:
         licence = licence_of(options.name)

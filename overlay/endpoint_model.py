@@ -112,6 +112,7 @@ class EndpointModel:
     clock: Callable[[], float] = time.monotonic
 
     instant = False
+    generates = True
 
     def __post_init__(self) -> None:
         self.spent.currency = self.options.currency

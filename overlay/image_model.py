@@ -63,6 +63,11 @@ class ImageModel(Protocol):
         """Whether it answers within a keystroke (50 ms): then it is asked at every one."""
         ...
 
+    @property
+    def generates(self) -> bool:
+        """Whether a trained network makes the picture; else it is put together of drawings."""
+        ...
+
     def steps(self, wish: Wish, cancelled: Callable[[], bool]) -> Generator[ModelStep, None, None]:
         """The picture, ever better. Whoever no longer wants it closes the generator between steps;
         within a long step the model looks at `cancelled` and ends early when it is true.

@@ -48,6 +48,7 @@ class StickerModel:
 
     licence = "Apache-2.0 AND MIT"
     instant = True
+    generates = False
 
     def __init__(
         self, search: StickerSearch | None = None, process: SvgProcess | None = None

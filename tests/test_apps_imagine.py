@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import Image
 from apps.command import main, run
 from apps.imagine_panels import MARK, QUIET_NS, ImagineOptions, ImaginePanels
 from apps.prompt_line import PromptLine
+from apps.usage import FailedError
 from overlay.board import PanelBoard
 from overlay.image_model import final_step
 from overlay.live_generation import LiveOptions
@@ -169,6 +172,58 @@ def test_preview_options_that_make_no_sense(
     assert callable(main)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The key that signs is made in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISAVIS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_a_picture_says_where_it_comes_from(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("c2pa", reason="the extra provenance is not installed")
+    from apps.provenance import COMPOSED, read_credentials
+
+    out = tmp_path / f"cat{suffix}"
+    assert run(["imagine", "a cat", "--out", str(out), "--seed", "3", "--size", "64x64"]) == 0
+    said = read_credentials(out)
+    assert said["state"] == "Valid"
+    assert said["issuer"] == "Visavis user, self-signed"
+    assert said["origin"] == {
+        "model": "stickers 1",
+        "licence": "Apache-2.0 AND MIT",
+        "prompt_sha256_12": Wish("a cat").prompt_hash(),
+        "seed": 3,
+    }
+    assert said["actions"][0]["digitalSourceType"] == COMPOSED
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    data = bytearray(out.read_bytes())
+    data[-len(data) // 8] ^= 1
+    out.write_bytes(data)
+    try:
+        state = read_credentials(out)["state"]
+    except FailedError:
+        state = "Invalid"
+    assert state == "Invalid"
+    Image.new("RGB", (8, 8)).save(out)
+    with pytest.raises(FailedError, match="has no content credentials"):
+        read_credentials(out)
+
+
+def test_refused_words_are_refused_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.png"
+    assert run(["imagine", "a nude man", "--out", str(out)]) == 1
+    assert "refused because of 'nude'" in capsys.readouterr().err
+    (tmp_path / "own").write_text("cat\n")
+    own = ["--refuse", str(tmp_path / "own")]
+    assert run(["imagine", "two cats", "--out", str(out), *own]) == 1
+    assert "refused because of 'cat'" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def typed(text: str) -> list[WindowEvent]:
     return [WindowEvent("text", letter) for letter in text]
 
@@ -261,6 +316,12 @@ def test_a_session_keeps_what_was_imagined_and_from_what(tmp_path: Path) -> None
     assert (said["prompt"], said["seed"]) == ("two red cars", 7)
     (panel,) = shown.panels
     assert panel.generated_by == "composed of stickers"
+    if importlib.util.find_spec("c2pa") is not None:
+        from apps.provenance import COMPOSITE, read_credentials
+
+        credentials = read_credentials(out)
+        assert credentials["state"] == "Valid"
+        assert credentials["actions"][0]["digitalSourceType"] == COMPOSITE
     wish = Wish(said["prompt"], said["style"], said["seed"], tuple(said["size"]))
     again = final_step(StickerModel(), wish)
     np.testing.assert_array_equal(panel.rgba, again.rgba)
