@@ -10,11 +10,16 @@ import numpy as np
 
 from apps.preview_panels import PANEL_DISTANCE
 from apps.prompt_line import PromptLine
+from apps.shelf_row import ShelfRow
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
 from overlay.generation_event import GenerationFailed, PictureUpdate
 from overlay.image_model import ImageModel, final_step
+from overlay.image_panel import image_panel
 from overlay.live_generation import LiveGeneration, LiveOptions
+from overlay.panel_hands import PanelHands, PanelHeld
+from overlay.panel_places import PanelPlace, as_backdrop, at_hand, on_desk
+from overlay.shelf import Shelf
 from overlay.text_panel import TextStyle, text_panel
 from overlay.wish import PromptError, Wish
 from render.window import WindowEvent
@@ -23,6 +28,7 @@ from streams.closing import Closing
 from streams.mark import Mark
 from streams.panel import Panel
 from streams.rigid import Rigid
+from streams.tracked_state import TrackedState
 from streams.view import View
 
 PICTURE_PX = 384
@@ -43,7 +49,11 @@ class ImagineOptions:
     view: View
     prompt: str = ""
     seed: int = 0
+    place: str = "beside"
+    """One of overlay.panel_places.PLACES."""
     live: LiveOptions | None = None
+    shelf: Shelf | None = None
+    """What is shown under the picture and kept with Enter."""
 
 
 class ImaginePanels(Closing):
@@ -59,7 +69,11 @@ class ImaginePanels(Closing):
     ) -> None:
         self.line = PromptLine(options.prompt)
         self._board, self._options, self._mark, self._clock = board, options, mark, clock
-        self._place = _place(options.view)
+        self._beside = _place_beside(options.view)
+        self._facing = world_from_facing(options.view, 0.0, 0.0, PANEL_DISTANCE)
+        self._hands = PanelHands(board)
+        self._world_from_head: Rigid | None = None
+        self._row = ShelfRow(board, options.shelf) if options.shelf is not None else None
         self._live = LiveGeneration(models, options.live, clock)
         self._failure: str | None = None
         self._typed_ns = clock()
@@ -71,9 +85,31 @@ class ImaginePanels(Closing):
             self._ask()
 
     def take(self, events: Sequence[WindowEvent]) -> None:
-        """What was typed since the last call."""
+        """What was typed since the last call; Enter keeps the picture on the shelf, Tab shows the
+        first one of the shelf."""
+        entered = self.line.entered
         if self.line.take(events):
             self._ask()
+        if self._row is not None:
+            if self.line.entered > entered and self.shown is not None:
+                self._row.keep(self.shown)
+            if any(event.kind == "key" and event.key == "tab" for event in events):
+                self._take_from_shelf()
+
+    def follow(self, state: TrackedState) -> list[PanelHeld]:
+        """Where the person is now: hands hold panels, and pictures appear beside what is seen."""
+        if state.face is not None:
+            self._world_from_head = state.face.world_from_head
+        before = {pinch.side for pinch in self._hands.pinches}
+        events = self._hands.update(state.hands, state.t_ns)
+        grabbing = {event.side for event in events if event.kind == "grabbed"}
+        begun = [p for p in self._hands.pinches if p.side not in before | grabbing]
+        panel = self._board.get("imagined")
+        if self._options.place == "hand" and begun and panel is not None:
+            # A pinch at nothing calls the picture.
+            there = at_hand(np.array(begun[0].world_from_pinch.xyz), self._facing)
+            self._board.put(replace(panel, anchor_from_panel=there.world_from_panel))
+        return events
 
     def refresh(self, t_ns: int) -> None:
         """Put on the board what is ready; `t_ns`: of the frame that is drawn next."""
@@ -88,6 +124,8 @@ class ImaginePanels(Closing):
             self.shown = newest
             self._board.put(self._picture_panel(newest))
         self._tell()
+        if self._row is not None:
+            self._row.refresh(self._beside)
 
     def lines(self) -> tuple[str, ...]:
         """What is typed, for the corner of a window."""
@@ -97,10 +135,14 @@ class ImaginePanels(Closing):
 
     def close(self) -> None:
         """Stop the work and close the models."""
+        if self._row is not None:
+            self._row.close()
         self._live.close()
 
     def _ask(self) -> None:
         self._typed_ns, self._failure = self._clock(), None
+        if self._row is not None:
+            self._row.ask(self.line.text)
         try:
             self._generation = self._live.ask(
                 Wish(self.line.text, seed=self._options.seed, size=(PICTURE_PX, PICTURE_PX))
@@ -129,21 +171,48 @@ class ImaginePanels(Closing):
         self._told = wanted
 
     def _picture_panel(self, update: PictureUpdate) -> Panel:
-        return update.panel("imagined", "world", self._place.world_from_panel, self._place.tall)
+        place = self._place()
+        return update.panel("imagined", "world", place.world_from_panel, place.tall)
+
+    def _place(self) -> PanelPlace:
+        """Where it is now; a new picture appears where the options say, as far as that is seen."""
+        held = self._board.get("imagined")
+        if held is not None:
+            return PanelPlace(held.anchor_from_panel, held.size_m[1])
+        place, head = self._options.place, self._world_from_head
+        if place == "hand" and self._hands.pinches:
+            return at_hand(np.array(self._hands.pinches[0].world_from_pinch.xyz), self._facing)
+        if place == "desk" and head is not None:
+            return on_desk(head, self._facing)
+        if place == "backdrop" and head is not None:
+            return as_backdrop(head, self._facing)
+        return self._beside
+
+    def _take_from_shelf(self) -> None:
+        first = None if self._row is None else self._row.first()
+        if first is not None:
+            place = self._place()
+            self._board.put(
+                image_panel(
+                    *("imagined", first[1], "world", place.world_from_panel, place.tall),
+                    first[0].label,
+                )
+            )
 
     def _message_panel(self, message: str) -> Panel:
-        letter = self._place.tall / 16
+        tall = self._beside.tall
+        letter = tall / 16
         style = TextStyle(
             letter_m=letter,
-            wrap_m=0.92 * self._place.tall,
+            wrap_m=0.92 * tall,
             margin_m=0.6 * letter,
             pixels_per_m=24 / letter,
             max_lines=6,
         )
         panel = text_panel("imagined message", message, "world", Rigid.identity(), style)
-        down = (self._place.tall + panel.size_m[1]) / 2 + letter
+        down = (tall + panel.size_m[1]) / 2 + letter
         below = Rigid.from_translation((0.0, -down, 0.0))
-        return replace(panel, anchor_from_panel=self._place.world_from_panel @ below)
+        return replace(panel, anchor_from_panel=self._beside.world_from_panel @ below)
 
 
 def imagine_once(
@@ -160,26 +229,20 @@ def imagine_once(
     update = PictureUpdate(
         *(1, 0, wish, model.name, model.label, stage, step.step, step.steps, step.rgba)
     )
-    place = _place(options.view)
+    place = _place_beside(options.view)
     mark(_mark_of(update, 0))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
     return wish
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Place:
-    world_from_panel: Rigid
-    tall: float
-
-
-def _place(view: View) -> _Place:
+def _place_beside(view: View) -> PanelPlace:
     """Upper right, facing the viewer, beside the face."""
     left, right, up, down = np.tan(view.fov) * PANEL_DISTANCE
     width, height = float(right - left), float(up - down)
     tall = PANEL_SHARE * min(width, height)
     across = 1.0 - tall / width - 1 / 15
     up_share = 1.0 - tall / height - 1 / 15
-    return _Place(world_from_facing(view, across, up_share, PANEL_DISTANCE), tall)
+    return PanelPlace(world_from_facing(view, across, up_share, PANEL_DISTANCE), tall)
 
 
 def _mark_of(update: PictureUpdate, t_ns: int) -> Mark:

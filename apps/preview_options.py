@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apps.imagine_models import ModelOptions
 from apps.usage import UsageError, parse_size
+from overlay.panel_places import PLACES
 from streams.panel import ANCHORS
 
 
@@ -49,6 +50,10 @@ class PreviewOptions:
     """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
+    place: str = "beside"
+    """Where the picture appears: beside (the face), hand (that pinches), desk or backdrop."""
+    shelf: tuple[Path, ...] = ()
+    """Folders of your own pictures, found beside what was made (kept with Enter) as you type."""
     accept_licence: tuple[str, ...] = ()
     """Models whose terms you have read and accept; only permissive ones need no acceptance."""
     refuse: tuple[Path, ...] = ()
@@ -78,6 +83,13 @@ class PreviewOptions:
             raise UsageError("--prompt says what to imagine; add --imagine")
         if self.imagine and self.prompt is None and self.out is not None:
             raise UsageError("--imagine: nobody can type into --out; add --prompt WORDS")
+        if self.place not in PLACES:
+            raise UsageError(f"--place {self.place}: expected one of {', '.join(PLACES)}")
+        if self.out is not None and self.place != "beside":
+            raise UsageError(f"--place {self.place}: only in a window; leave --out away")
+        for folder in self.shelf:
+            if not folder.is_dir():
+                raise UsageError(f"--shelf {folder}: expected a folder of pictures")
         if self.imagine and self.debug_3d:
             raise UsageError("--debug-3d shows a view of its own; leave --imagine away")
         if self.imagine and self.source.startswith("session:"):

@@ -100,10 +100,13 @@ def _imagining(
         return
     from apps.imagine_models import close_models, open_models
     from apps.imagine_panels import ImagineOptions, ImaginePanels
+    from apps.shelf_row import open_shelf
 
-    options = ImagineOptions(view, preview.prompt or "", preview.seed)
     models = open_models(preview.model_options())
     try:
+        options = ImagineOptions(
+            view, preview.prompt or "", preview.seed, preview.place, shelf=open_shelf(preview)
+        )
         with ImaginePanels(board, models, options, taps.mark) as imagined:
             yield imagined
     finally:
@@ -124,6 +127,8 @@ def _show(
         shown = drawn or shown
         lines = hud.lines(drawn)
         if imagined is not None:
+            if drawn is not None:
+                imagined.follow(drawn.state)
             imagined.take(window.take_events())
             imagined.refresh(0 if shown is None else shown.frame.t_ns)
             lines = (*lines, *imagined.lines())

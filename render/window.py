@@ -49,8 +49,8 @@ class WindowEvent:
     """"key", "text", "press" and "release" (of the left mouse button), or "move"."""
     key: str = ""
     """The letter or sign on the key, or one of "space", "left", "right", "home", "end", "page up",
-    "page down", "backspace", "enter"; a key that is held comes again and again. Of "text": what
-    was typed or pasted, as the keyboard's layout gives it."""
+    "page down", "backspace", "enter", "tab"; a key that is held comes again and again. Of "text":
+    what was typed or pasted, as the keyboard's layout gives it."""
     at: tuple[float, float] = (0.0, 0.0)
     """Of the mouse: 0 to 1 from the left and from the top."""
 
@@ -90,6 +90,7 @@ class Window(Releasing):
             glfw.KEY_PAGE_DOWN: "page down",
             glfw.KEY_BACKSPACE: "backspace",
             glfw.KEY_ENTER: "enter",
+            glfw.KEY_TAB: "tab",
             glfw.KEY_KP_ENTER: "enter",
         }
         glfw.set_key_callback(self._handle, self._on_key)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,16 @@ from apps.usage import FailedError
 from overlay.board import PanelBoard
 from overlay.image_model import final_step
 from overlay.live_generation import LiveOptions
+from overlay.panel_places import PLACES
+from overlay.shelf import Shelf
 from overlay.sticker_model import StickerModel
 from overlay.wish import Wish
 from render.window import WindowEvent
 from sessions.reader import SessionReader
 from streams.mark import Mark
+from streams.rigid import Rigid
 from streams.shown_panels import ShownPanels
+from streams.tracked_state import FacePose, HandPose, TrackedState
 from streams.view import View
 
 ROOT = Path(__file__).parents[1]
@@ -162,6 +167,9 @@ def test_offline_asks_the_kernel_for_no_internet_socket(tmp_path: Path) -> None:
         (["--prompt", "a cat"], "add --imagine"),
         (["--imagine", "--out", "x.mp4"], "add --prompt"),
         (["--imagine", "--source", "session:x.mcap"], "leave it away"),
+        (["--imagine", "--place", "moon"], "--place moon: expected one of beside, hand, desk"),
+        (["--imagine", "--prompt", "x", "--out", "x.mp4", "--place", "desk"], "only in a window"),
+        (["--imagine", "--shelf", "nowhere"], "expected a folder of pictures"),
     ],
 )
 def test_preview_options_that_make_no_sense(
@@ -302,6 +310,90 @@ def test_the_panel_follows_the_words_and_says_so_in_the_session(model: StickerMo
         clock.t_ns += QUIET_NS
         imagined.refresh(7)
         assert board.get("imagined message") is not None
+
+
+def person(t_ns: int, pinching: bool) -> TrackedState:
+    """The head half a metre from the camera, the right hand beside it."""
+    head = Rigid.from_translation((0.0, 0.0, -0.6))
+    face = FacePose(
+        np.zeros(52, np.float32),
+        np.zeros((478, 3), np.float32),
+        np.tile(np.array([0, 0, 1], np.float32), (2, 1)),
+        head,
+        1.0,
+    )
+    joints = np.full((21, 3), (0.15, -0.2, -0.5), np.float32)
+    joints[9, 1] += 0.09
+    joints[[4, 8], 1] += 0.1
+    joints[8, 0] += 0.01 if pinching else 0.08
+    wrist = Rigid.from_translation(joints[0])
+    hand = HandPose("right", joints, wrist, np.zeros((5, 4), np.float32), 1.0)
+    return TrackedState(t_ns, "test", face, (hand,))
+
+
+def test_pictures_appear_where_they_are_wanted_and_stay_where_they_are_put(
+    model: StickerModel,
+) -> None:
+    def shown_at(place: str, pinching: bool) -> tuple[PanelBoard, ImaginePanels]:
+        board = PanelBoard()
+        options = ImagineOptions(View.front((640, 480)), place=place)
+        imagined = ImaginePanels(board, [model], options)
+        imagined.follow(person(0, pinching))
+        imagined.take(typed("a cat"))
+        until(imagined, lambda: board.get("imagined") is not None)
+        return board, imagined
+
+    tall = {}
+    for place in PLACES:
+        board, imagined = shown_at(place, pinching=True)
+        with imagined:
+            panel = board.get("imagined")
+            assert panel is not None
+            tall[place] = panel.size_m[1]
+    assert tall["backdrop"] > 1.0 > tall["desk"] > tall["hand"]
+
+    board, imagined = shown_at("hand", pinching=True)
+
+    def at() -> float:
+        panel = board.get("imagined")
+        return -9.0 if panel is None else float(panel.anchor_from_panel.xyz[0])
+
+    with imagined:
+        assert abs(at() - 0.155) < 0.01
+        imagined.follow(person(1, pinching=False))
+        # Moved by hand, a new picture keeps the place.
+        panel = board.get("imagined")
+        assert panel is not None
+        board.put(replace(panel, anchor_from_panel=Rigid.from_translation((1.0, 2.0, 3.0))))
+        imagined.take(typed("s"))
+        until(imagined, lambda: imagined.shown is not None and imagined.shown.generation == 2)
+        assert at() == 1.0
+        # A pinch at nothing calls it.
+        imagined.follow(person(2, pinching=True))
+        assert abs(at() - 0.155) < 0.01
+
+
+def test_enter_keeps_and_tab_brings_back(model: StickerModel, tmp_path: Path) -> None:
+    board = PanelBoard()
+    shelf = Shelf(model.search, tmp_path / "made")
+    options = ImagineOptions(View.front((640, 480)), shelf=shelf)
+    with ImaginePanels(board, [model], options) as imagined:
+        imagined.take(typed("two red cars"))
+        until(imagined, lambda: board.get("imagined") is not None and board.get("shelf 0"))
+        imagined.take([WindowEvent("key", "enter")])
+        until(imagined, lambda: len(shelf) == 1)
+        imagined.take(typed(" at night"))
+        row = imagined._row
+        assert row is not None
+        until(imagined, lambda: row.row[0][0].kind == "made")
+        imagined.take([WindowEvent("key", "tab")])
+        panel = board.get("imagined")
+        assert panel is not None
+        assert panel.generated_by == "composed of stickers"
+        first = row.first()
+        assert first is not None
+        np.testing.assert_array_equal(panel.rgba, first[1])
+    assert len(list((tmp_path / "made").glob("*.png"))) == 1
 
 
 def test_a_session_keeps_what_was_imagined_and_from_what(tmp_path: Path) -> None:
