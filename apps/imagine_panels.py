@@ -11,6 +11,7 @@ import numpy as np
 from apps.preview_panels import PANEL_DISTANCE
 from apps.prompt_line import PromptLine
 from apps.shelf_row import ShelfRow
+from apps.view_places import as_backdrop, beside, on_desk
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
 from overlay.generation_event import GenerationFailed, PictureUpdate
@@ -18,7 +19,7 @@ from overlay.image_model import ImageModel, final_step
 from overlay.image_panel import image_panel
 from overlay.live_generation import LiveGeneration, LiveOptions
 from overlay.panel_hands import PanelHands, PanelHeld
-from overlay.panel_places import PanelPlace, as_backdrop, at_hand, on_desk
+from overlay.panel_places import PanelPlace, at_hand
 from overlay.shelf import Shelf
 from overlay.text_panel import TextStyle, text_panel
 from overlay.wish import PromptError, Wish
@@ -34,8 +35,6 @@ from streams.view import View
 PICTURE_PX = 384
 """Side of what is made while somebody types: the renderer's label needs no more, and a picture of
 that size is drawn in half the time of one of 512."""
-PANEL_SHARE = 0.42
-"""The panel's height as a share of the picture's shorter side."""
 QUIET_NS = 600_000_000
 """So long nothing was typed before a message is shown: half a word is no mistake."""
 MARK = "imagined"
@@ -69,10 +68,12 @@ class ImaginePanels(Closing):
     ) -> None:
         self.line = PromptLine(options.prompt)
         self._board, self._options, self._mark, self._clock = board, options, mark, clock
-        self._beside = _place_beside(options.view)
+        self._beside = beside(options.view)
         self._facing = world_from_facing(options.view, 0.0, 0.0, PANEL_DISTANCE)
         self._hands = PanelHands(board)
         self._world_from_head: Rigid | None = None
+        self._unplaced = False
+        """Whether the picture waits beside until somebody is seen."""
         self._row = ShelfRow(board, options.shelf) if options.shelf is not None else None
         self._live = LiveGeneration(models, options.live, clock)
         self._failure: str | None = None
@@ -105,7 +106,17 @@ class ImaginePanels(Closing):
         grabbing = {event.side for event in events if event.kind == "grabbed"}
         begun = [p for p in self._hands.pinches if p.side not in before | grabbing]
         panel = self._board.get("imagined")
-        if self._options.place == "hand" and begun and panel is not None:
+        if self._unplaced and self._world_from_head is not None and panel is not None:
+            place = self._fresh_place()
+            scale = place.tall / panel.size_m[1]
+            self._board.put(
+                replace(
+                    panel,
+                    anchor_from_panel=place.world_from_panel,
+                    size_m=(panel.size_m[0] * scale, place.tall),
+                )
+            )
+        elif self._options.place == "hand" and begun and panel is not None:
             # A pinch at nothing calls the picture.
             there = at_hand(np.array(begun[0].world_from_pinch.xyz), self._facing)
             self._board.put(replace(panel, anchor_from_panel=there.world_from_panel))
@@ -175,17 +186,22 @@ class ImaginePanels(Closing):
         return update.panel("imagined", "world", place.world_from_panel, place.tall)
 
     def _place(self) -> PanelPlace:
-        """Where it is now; a new picture appears where the options say, as far as that is seen."""
+        """Where the picture is now, or where a new one appears."""
         held = self._board.get("imagined")
         if held is not None:
             return PanelPlace(held.anchor_from_panel, held.size_m[1])
+        return self._fresh_place()
+
+    def _fresh_place(self) -> PanelPlace:
+        """Where the options say, as far as that is seen."""
         place, head = self._options.place, self._world_from_head
         if place == "hand" and self._hands.pinches:
             return at_hand(np.array(self._hands.pinches[0].world_from_pinch.xyz), self._facing)
+        self._unplaced = place in ("desk", "backdrop") and head is None
         if place == "desk" and head is not None:
-            return on_desk(head, self._facing)
+            return on_desk(self._options.view, head)
         if place == "backdrop" and head is not None:
-            return as_backdrop(head, self._facing)
+            return as_backdrop(self._options.view, head)
         return self._beside
 
     def _take_from_shelf(self) -> None:
@@ -229,20 +245,10 @@ def imagine_once(
     update = PictureUpdate(
         *(1, 0, wish, model.name, model.label, stage, step.step, step.steps, step.rgba)
     )
-    place = _place_beside(options.view)
+    place = beside(options.view)
     mark(_mark_of(update, 0))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
     return wish
-
-
-def _place_beside(view: View) -> PanelPlace:
-    """Upper right, facing the viewer, beside the face."""
-    left, right, up, down = np.tan(view.fov) * PANEL_DISTANCE
-    width, height = float(right - left), float(up - down)
-    tall = PANEL_SHARE * min(width, height)
-    across = 1.0 - tall / width - 1 / 15
-    up_share = 1.0 - tall / height - 1 / 15
-    return PanelPlace(world_from_facing(view, across, up_share, PANEL_DISTANCE), tall)
 
 
 def _mark_of(update: PictureUpdate, t_ns: int) -> Mark:

@@ -350,7 +350,20 @@ def test_pictures_appear_where_they_are_wanted_and_stay_where_they_are_put(
             panel = board.get("imagined")
             assert panel is not None
             tall[place] = panel.size_m[1]
-    assert tall["backdrop"] > 1.0 > tall["desk"] > tall["hand"]
+    assert tall["backdrop"] > 2 * tall["desk"]
+    assert len(set(tall.values())) == len(PLACES)
+
+    # Where nobody is seen yet the picture waits beside, and goes to its place when somebody is.
+    board = PanelBoard()
+    options = ImagineOptions(View.front((640, 480)), "a cat", place="backdrop")
+    with ImaginePanels(board, [model], options) as waiting:
+        until(waiting, lambda: board.get("imagined") is not None)
+        beside = board.get("imagined")
+        waiting.follow(person(0, pinching=False))
+        behind = board.get("imagined")
+        assert beside is not None
+        assert behind is not None
+        assert behind.size_m[1] == tall["backdrop"] > beside.size_m[1]
 
     board, imagined = shown_at("hand", pinching=True)
 

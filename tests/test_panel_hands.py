@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from apps.shelf_row import COUNT, ShelfRow
+from apps.view_places import as_backdrop, beside, on_desk
 from capture.hand_shapes import HAND_SHAPES, adult_hand
 from overlay.board import PanelBoard
 from overlay.generation_event import PictureUpdate
 from overlay.image_panel import image_panel
 from overlay.panel_hands import LARGEST_M, LOST_NS, PanelHands, distance_to
-from overlay.panel_places import PanelPlace, as_backdrop, at_hand, on_desk
+from overlay.panel_places import PanelPlace, at_hand
 from overlay.pinch import PinchSensor
 from overlay.shelf import Shelf
 from overlay.sticker_model import StickerModel
@@ -24,6 +25,7 @@ from render.panels import labelled_picture
 from streams.hand_skeleton import joints_from_angles
 from streams.rigid import Rigid
 from streams.tracked_state import HandPose
+from streams.view import View
 
 STEP_NS = 33_000_000
 
@@ -177,18 +179,25 @@ def test_a_held_panel_that_somebody_removes_is_let_go() -> None:
 
 
 def test_where_pictures_appear() -> None:
-    head = Rigid.from_translation((0.1, 0.2, -0.6))
-    facing = Rigid.identity()  # the viewer looks along -z, at the face
-    desk, backdrop = on_desk(head, facing), as_backdrop(head, facing)
-    assert desk.world_from_panel.xyz[1] < 0.2 - 0.3
-    assert desk.world_from_panel.xyz[2] > -0.6
+    view = View.front((640, 480))
+    head = view.world_from_eye @ Rigid.from_translation((0.05, 0.02, 0.7))
+    for place in (beside(view), on_desk(view, head), as_backdrop(view, head)):
+        corners = [(x * place.tall, y * place.tall, 0.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
+        seen = view.world_from_eye.inverse().apply(place.world_from_panel.apply(np.array(corners)))
+        left, right, up, down = np.tan(view.fov)
+        assert ((seen[:, 0] / seen[:, 2] > left) & (seen[:, 0] / seen[:, 2] < right)).all()
+        # An eye's y is down: its tangents are the other way round.
+        assert ((-seen[:, 1] / seen[:, 2] < up) & (-seen[:, 1] / seen[:, 2] > down)).all()
+    eye = view.world_from_eye.inverse()
+    desk, backdrop = on_desk(view, head), as_backdrop(view, head)
+    assert (
+        eye.apply(backdrop.world_from_panel.xyz)[2] > 0.7 > eye.apply(desk.world_from_panel.xyz)[2]
+    )
     up, front = (desk.world_from_panel.rotate(np.array(v)) for v in ((0, 1.0, 0), (0, 0, 1.0)))
-    assert up[2] < -0.5  # its upper edge leans away from the viewer
-    assert front[1] > 0.5
-    assert backdrop.world_from_panel.xyz[2] < -1.0
-    assert backdrop.tall > 1.0
+    assert eye.rotate(up)[2] > 0.5  # its upper edge leans away from the viewer
+    assert eye.rotate(front)[1] < -0.5
     pinch = np.array([0.3, 0.0, -0.4])
-    over = at_hand(pinch, facing)
+    over = at_hand(pinch, Rigid.identity())
     assert over.world_from_panel.xyz[1] - over.tall / 2 == pytest.approx(0.03)
     turned = at_hand(pinch, Rigid.from_rotvec((0, 0, np.pi / 2)))
     assert turned.world_from_panel.xyz[0] < 0.3
