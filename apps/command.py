@@ -36,6 +36,7 @@ from apps.doctor import Doctor
 from apps.enroll import Enroll
 from apps.export import Export
 from apps.film import Film
+from apps.imagine import Imagine
 from apps.inspect import Inspect
 from apps.preview import Preview
 from apps.record import Record
@@ -59,6 +60,7 @@ Verb = (
     | Enroll
     | Export
     | Film
+    | Imagine
     | Import
     | Inspect
     | Preview
@@ -87,6 +89,7 @@ VERBS: dict[str, type[Verb]] = {
     "import": Import,
     "bench": Bench,
     "film": Film,
+    "imagine": Imagine,
     "batch": Batch,
     "train": Train,
     "repair": Repair,

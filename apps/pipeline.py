@@ -25,6 +25,7 @@ from streams.frame import Frame
 from streams.headset_sample import HeadsetSample
 from streams.image import Image
 from streams.mailbox import Mailbox, SeamClosedError
+from streams.mark import Mark
 from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.shown_panels import ShownPanels
@@ -98,6 +99,8 @@ class Taps:
     view: Callable[[View], None] = lambda _view: None
     panels: Callable[[ShownPanels], None] = lambda _shown: None
     image: Callable[[Image], None] = lambda _image: None
+    mark: Callable[[Mark], None] = lambda _mark: None
+    """Not the pipeline's: for whoever has something to note beside it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.pipeline import Drawn, Pipeline, PipelineOptions, Taps
 from apps.preview_options import PreviewOptions
-from apps.preview_stages import open_source_of, open_stages
+from apps.preview_panels import board_of
+from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.progress_line import ProgressLine
 from apps.recording import recording_of
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
+from apps.viewpoint import fitted_view
+from overlay.board import PanelBoard
+from streams.mark import Mark
+from streams.view import View
+
+if TYPE_CHECKING:
+    from apps.provenance import Origin
 
 
 def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) -> str:
@@ -30,11 +41,14 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
         return f"{out}: {drawn_frames} pictures, {at_ns / 1e9:.1f} s"
 
     with open_source_of(preview) as source:
-        first_ns = None
+        view = fitted_view(source.camera, picture_size(preview, source), 0)
+        board = board_of(preview, view)
+        first_ns = origin = None
         try:
             with (
                 recording_of(preview, source) as recorded,
-                open_stages(preview, source) as stages,
+                _imagined(preview, view, board, (taps or recorded).mark) as origin,
+                open_stages(preview, source, board=board) as stages,
                 Pipeline(stages, PipelineOptions(lossless=True), taps or recorded) as pipeline,
             ):
                 for drawn in pipeline:
@@ -82,7 +96,36 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
             f"no person was seen in {drawn_frames} frames, so {out} shows an empty room; "
             "is a face in the picture, upright and lit?"
         )
+    if origin is not None:
+        from apps.provenance import add_credentials
+
+        add_credentials(out, origin)
     return f"wrote {out}: {drawn_frames} pictures, a person in {seen_frames} of them"
+
+
+@contextlib.contextmanager
+def _imagined(
+    preview: PreviewOptions, view: View, board: PanelBoard, mark: Callable[[Mark], None]
+) -> Iterator[Origin | None]:
+    """Puts on the board what --prompt asks for; what the video's credentials then say."""
+    if not preview.imagine:
+        yield None
+        return
+    from apps.imagine_models import close_models, open_models
+    from apps.imagine_panels import ImagineOptions, imagine_once
+    from apps.provenance import COMPOSITE, origin_of
+    from overlay.image_model import ModelError
+    from overlay.wish import PromptError
+
+    models = open_models(preview.model_options())
+    options = ImagineOptions(view, preview.prompt or "", preview.seed)
+    try:
+        wish = imagine_once(board, models, options, mark)
+    except (ModelError, PromptError) as error:
+        raise FailedError(f"--prompt: {error}") from error
+    finally:
+        close_models(models)
+    yield origin_of(models[-1], wish, COMPOSITE)
 
 
 def _shows_somebody(drawn: Drawn) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from apps.imagine_models import ModelOptions
 from apps.usage import UsageError, parse_size
+from overlay.panel_places import PLACES
 from streams.panel import ANCHORS
 
 HEADSET_SPACES = ("local", "stage")
@@ -58,6 +60,24 @@ class PreviewOptions:
     (it stays where it is in the room)."""
     headset_hands: bool = False
     """With --openxr: the hands of whoever wears the headset are the avatar's."""
+    imagine: bool = False
+    """Type in the window what you want to see: a picture beside the avatar follows the words."""
+    prompt: str | None = None
+    """The words that --imagine begins with."""
+    model: tuple[str, ...] = ("stickers",)
+    """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
+    seed: int = 0
+    """Another seed gives another picture of the same words."""
+    place: str = "beside"
+    """Where the picture appears: beside (the face), hand (that pinches), desk or backdrop."""
+    shelf: tuple[Path, ...] = ()
+    """Folders of your own pictures, found beside what was made (kept with Enter) as you type."""
+    accept_licence: tuple[str, ...] = ()
+    """Models whose terms you have read and accept; only permissive ones need no acceptance."""
+    refuse: tuple[Path, ...] = ()
+    """Files with words that no picture is made of, beside the list that comes with the program."""
+    offline: bool = False
+    """Promise that nothing is asked of the network: whatever tries fails."""
     debug_3d: bool = False
     """Show the decoded mesh and what was tracked in space, in Open3D's viewer."""
 
@@ -79,6 +99,21 @@ class PreviewOptions:
             raise UsageError("--text: expected some text, got none")
         self._check_room()
         self._check_headset()
+        if self.prompt is not None and not self.imagine:
+            raise UsageError("--prompt says what to imagine; add --imagine")
+        if self.imagine and self.prompt is None and self.out is not None:
+            raise UsageError("--imagine: nobody can type into --out; add --prompt WORDS")
+        if self.place not in PLACES:
+            raise UsageError(f"--place {self.place}: expected one of {', '.join(PLACES)}")
+        if self.out is not None and self.place != "beside":
+            raise UsageError(f"--place {self.place}: only in a window; leave --out away")
+        for folder in self.shelf:
+            if not folder.is_dir():
+                raise UsageError(f"--shelf {folder}: expected a folder of pictures")
+        if self.imagine and self.debug_3d:
+            raise UsageError("--debug-3d shows a view of its own; leave --imagine away")
+        if self.imagine and self.source.startswith("session:"):
+            raise UsageError("--imagine: a session shows what was imagined in it; leave it away")
         if self.debug_3d and self.out is not None:
             raise UsageError("--debug-3d shows a view of its own; leave --out away")
         if self.out is not None and self.out.suffix.lower() != ".mp4":
@@ -118,6 +153,16 @@ class PreviewOptions:
     def anchor_name(self) -> str:
         """The anchor as streams.panel calls it."""
         return self.anchor.replace("-", " ")
+
+    def model_options(self) -> ModelOptions:
+        """What makes the pictures of --imagine."""
+        return ModelOptions(
+            self.model,
+            self.offline,
+            accepted=self.accept_licence,
+            live=self.out is None,
+            refuse=self.refuse,
+        )
 
     def wanted_size(self) -> tuple[int, int] | None:
         """What --size says. Raises UsageError."""

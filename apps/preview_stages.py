@@ -14,6 +14,7 @@ from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
 from apps.viewpoint import default_size, fitted_view
 from capture.frame_source import FrameSource, SourceOptions
+from overlay.board import PanelBoard
 from streams.frame import Frame
 from streams.mirror import mirror_camera
 from streams.view import View
@@ -37,9 +38,11 @@ def open_stages(
     draw: Draw | None = None,
     tracker: Tracks | None = None,
     avatar: Codes | None = None,
+    board: PanelBoard | None = None,
 ) -> Iterator[Stages]:
     """Tracker and avatar for `source`, or those given, which their owner closes; `draw`, or a
-    renderer without a window that is opened here and belongs to this thread."""
+    renderer without a window that is opened here and belongs to this thread. `board`: the panels,
+    by default those that `preview` asks for."""
     # Imported one by one, here: torch and MediaPipe take seconds.
     from avatar.opening import open_avatar
     from render.renderer import RenderOptions, open_renderer
@@ -47,7 +50,9 @@ def open_stages(
     # Each stage is a thread of its own; a pool inside one takes the cores from the others.
     cv2.setNumThreads(1)
     size = picture_size(preview, source)
-    panels_of = shown_panels(board_of(preview, fitted_view(source.camera, size, 0)))
+    if board is None:
+        board = board_of(preview, fitted_view(source.camera, size, 0))
+    panels_of = shown_panels(board)
     with contextlib.ExitStack() as opened:
         if avatar is None:
             avatar = opened.enter_context(open_avatar(preview.avatar))

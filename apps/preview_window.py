@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.meter import Meter
 from apps.pacing import PacedSource
-from apps.pipeline import Drawn, Pipeline
+from apps.pipeline import Drawn, Pipeline, Taps
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
@@ -16,9 +19,14 @@ from apps.usage import FailedError, UsageError
 from apps.viewpoint import fitted_view
 from apps.window_hud import POLL_S, Hud, NoWindowError
 from capture.frame_source import FrameSource
+from overlay.board import PanelBoard
 from render.gl_context import GlUnavailableError
 from render.renderer import RenderOptions
 from render.window import Window, WindowOptions
+from streams.view import View
+
+if TYPE_CHECKING:
+    from apps.imagine_panels import ImaginePanels
 
 
 def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
@@ -40,14 +48,17 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
         except GlUnavailableError as error:
             raise NoWindowError(str(error)) from error
         meter = Meter()
+        view = fitted_view(source.camera, size, 0)
+        board = board_of(preview, view)
         with (
             window,
             source,
             recording_of(preview, source) as taps,
-            open_stages(preview, source, window.renderer.render) as stages,
+            _imagining(preview, board, view, taps) as imagined,
+            open_stages(preview, source, window.renderer.render, board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
-            _show(window, pipeline, meter, preview.seconds)
+            _show(window, pipeline, Hud(meter), preview.seconds, imagined)
         if source.damaged and not loop:
             raise FailedError(
                 f"{preview.source}: is damaged or cut off; what can be read of it was shown. "
@@ -79,14 +90,49 @@ def _paced(preview: PreviewOptions, source: FrameSource, loop: bool) -> FrameSou
     return PacedSource(source, (lambda: open_source_of(preview)) if loop else None)
 
 
-def _show(window: Window, pipeline: Pipeline, meter: Meter, seconds: float | None) -> None:
+@contextlib.contextmanager
+def _imagining(
+    preview: PreviewOptions, board: PanelBoard, view: View, taps: Taps
+) -> Iterator[ImaginePanels | None]:
+    """What follows the typed words, where that was asked for."""
+    if not preview.imagine:
+        yield None
+        return
+    from apps.imagine_models import close_models, open_models
+    from apps.imagine_panels import ImagineOptions, ImaginePanels
+    from apps.shelf_row import open_shelf
+
+    models = open_models(preview.model_options())
+    try:
+        options = ImagineOptions(
+            view, preview.prompt or "", preview.seed, preview.place, shelf=open_shelf(preview)
+        )
+        with ImaginePanels(board, models, options, taps.mark) as imagined:
+            yield imagined
+    finally:
+        close_models(models)
+
+
+def _show(
+    window: Window,
+    pipeline: Pipeline,
+    hud: Hud,
+    seconds: float | None,
+    imagined: ImaginePanels | None,
+) -> None:
     begun = time.monotonic()
-    hud = Hud(meter)
     shown: Drawn | None = None
     while not window.closed and not pipeline.ended:
         drawn = pipeline.poll(POLL_S)
         shown = drawn or shown
+        lines = hud.lines(drawn)
+        if imagined is not None:
+            if drawn is not None:
+                imagined.follow(drawn.state)
+            imagined.take(window.take_events())
+            imagined.refresh(0 if shown is None else shown.frame.t_ns)
+            lines = (*lines, *imagined.lines())
         # Without a new picture the old one is shown again, so that the window answers its user.
-        window.show(None if shown is None else shown.frame.rgb, hud.lines(drawn))
+        window.show(None if shown is None else shown.frame.rgb, lines)
         if seconds is not None and time.monotonic() - begun >= seconds:
             return

@@ -33,8 +33,8 @@ CONSENT = (
     "Everybody who is seen or heard in this session has agreed that their face and voice are "
     "recorded."
 )
-PREVIEW_SEAMS = ("frames", "state", "code", "panels", "views")
-HEADSET_SEAMS = ("frames", "headset", "state", "code", "panels", "views")
+PREVIEW_SEAMS = ("frames", "state", "code", "panels", "views", "marks")
+HEADSET_SEAMS = ("frames", "headset", "state", "code", "panels", "views", "marks")
 """With a headset, its wearer's head and hands too."""
 LOSSLESS_WAIT_S = 60.0
 
@@ -125,6 +125,8 @@ class Recording(Closing):
             taps["view"] = write
         if "panels" in seams:
             taps["panels"] = self._write_panels
+        if "marks" in seams:
+            taps["mark"] = write
         return Taps(**taps)
 
     def record_beside(self, opened: Callable[[], RecordSource]) -> None:

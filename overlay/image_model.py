@@ -63,6 +63,11 @@ class ImageModel(Protocol):
         """Whether it answers within a keystroke (50 ms): then it is asked at every one."""
         ...
 
+    @property
+    def generates(self) -> bool:
+        """Whether a trained network makes the picture; else it is put together of drawings."""
+        ...
+
     def steps(self, wish: Wish, cancelled: Callable[[], bool]) -> Generator[ModelStep, None, None]:
         """The picture, ever better. Whoever no longer wants it closes the generator between steps;
         within a long step the model looks at `cancelled` and ends early when it is true.
@@ -74,3 +79,13 @@ class ImageModel(Protocol):
     def close(self) -> None:
         """Give back what it holds; may be called twice."""
         ...
+
+
+def final_step(model: ImageModel, wish: Wish) -> ModelStep:
+    """The finished picture; waits for it. Raises ModelError."""
+    last = None
+    for step in model.steps(wish, lambda: False):
+        last = step
+    if last is None:
+        raise ModelError(f"{model.name}: made no picture, and said no reason")
+    return last

@@ -18,6 +18,7 @@ from overlay.scene_words import Scene, Thing, read_scene
 from overlay.sticker_book import STYLES, Drawing, Sticker, StickerBook
 from overlay.sticker_picture import draw_svg
 from overlay.sticker_search import StickerSearch
+from overlay.svg_process import SvgProcess
 from overlay.text_encoder import TextEncoder
 from overlay.wish import Wish
 
@@ -47,9 +48,17 @@ class StickerModel:
 
     licence = "Apache-2.0 AND MIT"
     instant = True
+    generates = False
 
-    def __init__(self, search: StickerSearch | None = None) -> None:
+    def __init__(
+        self, search: StickerSearch | None = None, process: SvgProcess | None = None
+    ) -> None:
+        """`process` draws, where this one has more to do meanwhile; it is closed with the model."""
         self.search = search or StickerSearch(StickerBook.load(), TextEncoder())
+        self._process = process
+        self._draw = draw_svg if process is None else process.draw
+        if process is not None:
+            process.start()
         self.name = "stickers 1"
         self.label = "composed of stickers"
 
@@ -64,10 +73,12 @@ class StickerModel:
         found = self.compose(wish.prompt)
         if not cancelled():
             svg = composition_svg(found, style, wish.size, wish.seed, self.search)
-            yield ModelStep(1, 1, draw_svg(svg, wish.size))
+            yield ModelStep(1, 1, self._draw(svg, wish.size))
 
     def close(self) -> None:
-        """It holds nothing open."""
+        """End the process that draws, where there is one."""
+        if self._process is not None:
+            self._process.close()
 
     def compose(self, prompt: str) -> Composition:
         """What is shown for a prompt. Raises ModelError when that is nothing."""

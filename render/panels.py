@@ -16,6 +16,8 @@ _LABEL_INK = (255, 255, 255)
 _LABEL_GROUND = (24, 26, 32, 255)
 _LABEL_HEIGHT_PX = 34
 _SMALLEST_WIDTH_PX = 384
+_LARGE_M = 0.6
+"""Metres: as high as a head and shoulders."""
 
 
 def panel_picture(panel: Panel) -> npt.NDArray[np.uint8]:
@@ -32,7 +34,8 @@ def labelled_picture(panel: Panel) -> npt.NDArray[np.uint8]:
     """(H, W, 4) uint8 sRGB, straight alpha, row 0 on top.
 
     A panel with `generated_by` has an opaque strip "AI · <generated_by>" along its lower edge,
-    over its own picture, so that what is generated always says so.
+    over its own picture, so that what is generated always says so; a panel of _LARGE_M and more,
+    before which somebody may stand, along its upper edge, too.
     """
     if panel.generated_by is None:
         return panel.rgba
@@ -67,4 +70,6 @@ def _with_label(panel: Panel, text: str) -> npt.NDArray[np.uint8]:
     share = line[..., 3:].astype(np.float32) / 255.0
     ground[..., :3] = np.rint(line[..., :3] * share + ground[..., :3] * (1 - share))
     picture[height - strip :] = ground
+    if panel.size_m[1] >= _LARGE_M:
+        picture[:strip] = ground
     return picture

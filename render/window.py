@@ -22,6 +22,7 @@ _MARGIN_PX = 12
 _TEXT_PX = 15
 _INK = (232, 236, 242)
 _KEPT_EVENTS = 256
+_LONGEST_PASTE = 20_000
 _BARS = (0.055, 0.06, 0.07)
 """sRGB of what the picture does not cover."""
 
@@ -45,10 +46,11 @@ class WindowEvent:
     """Something that the window's user did."""
 
     kind: str
-    """"key", "press" and "release" (of the left mouse button), or "move"."""
+    """"key", "text", "press" and "release" (of the left mouse button), or "move"."""
     key: str = ""
     """The letter or sign on the key, or one of "space", "left", "right", "home", "end", "page up",
-    "page down"; a key that is held comes again and again."""
+    "page down", "backspace", "enter", "tab"; a key that is held comes again and again. Of "text":
+    what was typed or pasted, as the keyboard's layout gives it."""
     at: tuple[float, float] = (0.0, 0.0)
     """Of the mouse: 0 to 1 from the left and from the top."""
 
@@ -86,8 +88,13 @@ class Window(Releasing):
             glfw.KEY_END: "end",
             glfw.KEY_PAGE_UP: "page up",
             glfw.KEY_PAGE_DOWN: "page down",
+            glfw.KEY_BACKSPACE: "backspace",
+            glfw.KEY_ENTER: "enter",
+            glfw.KEY_TAB: "tab",
+            glfw.KEY_KP_ENTER: "enter",
         }
         glfw.set_key_callback(self._handle, self._on_key)
+        glfw.set_char_callback(self._handle, self._on_letter)
         glfw.set_mouse_button_callback(self._handle, self._on_button)
         glfw.set_cursor_pos_callback(self._handle, self._on_move)
         self._program = Program(("panel.vert",), ("panel.frag",))
@@ -200,11 +207,19 @@ class Window(Releasing):
         self._context = None
         self.renderer.release()
 
-    def _on_key(self, _window: object, key: int, code: int, action: int, _mods: int) -> None:
+    def _on_letter(self, _window: object, code: int) -> None:
+        self._events.append(WindowEvent("text", chr(code)))
+
+    def _on_key(self, _window: object, key: int, code: int, action: int, mods: int) -> None:
         if action not in (self._glfw.PRESS, self._glfw.REPEAT):
             return
         if key == self._glfw.KEY_ESCAPE:
             self._escaped = True
+            return
+        if key == self._glfw.KEY_V and mods & self._glfw.MOD_CONTROL:
+            pasted = self._glfw.get_clipboard_string(self._handle) or b""
+            text = pasted.decode("utf-8", "replace") if isinstance(pasted, bytes) else pasted
+            self._events.append(WindowEvent("text", text[:_LONGEST_PASTE]))
             return
         name = self._key_names.get(key) or self._glfw.get_key_name(key, code) or ""
         self._events.append(WindowEvent("key", name.lower()))

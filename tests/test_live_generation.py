@@ -31,6 +31,7 @@ class CountingModel:
 
     label = "counting model"
     licence = "Apache-2.0"
+    generates = True
 
     def __init__(self, name: str = "counting", instant: bool = False, steps: int = 3) -> None:
         self.name, self.instant, self._steps = name, instant, steps

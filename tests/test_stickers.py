@@ -24,6 +24,7 @@ from overlay.scene_words import Scene, Thing, read_scene
 from overlay.sticker_model import LABEL_SHARE, StickerModel
 from overlay.sticker_picture import draw_svg
 from overlay.sticker_search import StickerSearch
+from overlay.svg_process import SvgProcess
 from overlay.text_encoder import TextEncoder
 from overlay.wish import Wish
 from overlay.word_pieces import WordPieces
@@ -286,6 +287,34 @@ def test_the_same_wish_gives_the_same_picture_and_the_seed_changes_it(
     np.testing.assert_array_equal(one, picture(model, "seven sheep in a meadow", seed=4))
     assert (one != picture(model, "seven sheep in a meadow", seed=5)).any()
     assert isinstance(StickerModel(model.search).compose("a cat").scene, Scene)
+
+
+_MUCH = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><filter id="f"><feGaussianBlur '
+    'stdDeviation="2"/></filter>' + '<circle r="9" filter="url(#f)"/>' * 200 + "</svg>"
+)
+
+
+def test_another_process_draws_the_same(model: StickerModel) -> None:
+    with SvgProcess() as process:
+        live = StickerModel(model.search, process)
+        for prompt in ("a blue cat", "three dogs at sunset"):
+            np.testing.assert_array_equal(picture(live, prompt), picture(model, prompt))
+        with pytest.raises(ValueError):
+            process.draw("no drawing", (64, 64))
+        np.testing.assert_array_equal(picture(live, "a cat"), picture(model, "a cat"))
+        # Killed from outside, it says so once and is started again.
+        held = process._process
+        assert held is not None
+        held.kill()
+        held.wait(10)
+        np.testing.assert_array_equal(picture(live, "a dog"), picture(model, "a dog"))
+        assert process._process is not held
+    with SvgProcess(timeout_s=0.0) as process:
+        process.start()
+        with pytest.raises(ModelError, match="took over 0 s"):
+            process.draw(_MUCH, (512, 512))
+    assert process._process is None
 
 
 HOSTILE = [

@@ -1,0 +1,272 @@
+"""Pipelines of `diffusers`: a tiny one with random weights, made here, opened as any other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+diffusers = pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
+transformers = pytest.importorskip("transformers", reason="the extra diffusers is not installed")
+torch = pytest.importorskip("torch")
+
+from apps.command import run  # noqa: E402
+from overlay.diffusers_model import DiffusersModel, DiffusersOptions  # noqa: E402
+from overlay.generation_event import GenerationCancelled, PictureUpdate  # noqa: E402
+from overlay.image_model import ModelError, final_step  # noqa: E402
+from overlay.live_generation import LiveGeneration, LiveOptions  # noqa: E402
+from overlay.model_licence import licence_of  # noqa: E402
+from overlay.similar_frames import SimilarFrames  # noqa: E402
+from overlay.stream_batch import StreamBatch, StreamBatchOptions  # noqa: E402
+from overlay.wish import Wish  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of the shape of SD-Turbo with a thousandth of its weights."""
+    root = tmp_path_factory.mktemp("tiny")
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters)]
+    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    (root / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    (root / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(root / "vocab.json"), str(root / "merges.txt"), model_max_length=77
+    )
+    torch.manual_seed(0)
+    text = transformers.CLIPTextConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        bos_token_id=len(pieces) - 2,
+        eos_token_id=len(pieces) - 1,
+    )
+    net = diffusers.UNet2DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        norm_num_groups=8,
+    )
+    coder = diffusers.AutoencoderKL(
+        block_out_channels=(16, 16, 32, 32),
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        latent_channels=4,
+        norm_num_groups=8,
+        layers_per_block=1,
+        sample_size=64,
+    )
+    scheduler = diffusers.EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        timestep_spacing="trailing",
+        prediction_type="epsilon",
+        steps_offset=1,
+    )
+    pipe = diffusers.StableDiffusionPipeline(
+        vae=coder,
+        text_encoder=transformers.CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=net,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(root / "tiny")
+    (root / "tiny/README.md").write_text("---\nlicense: apache-2.0\ntags: [tiny]\n---\nA test.\n")
+    return root / "tiny"
+
+
+def options(folder: Path, **more: Any) -> DiffusersOptions:
+    return DiffusersOptions(
+        str(folder), **{"steps": 2, "local_only": True, "device": "cpu", **more}
+    )
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[DiffusersModel]:
+    opened = DiffusersModel(options(folder))
+    yield opened
+    opened.close()
+
+
+def test_one_step_comes_first_then_all(model: DiffusersModel) -> None:
+    steps = list(model.steps(Wish("a red apple", size=(64, 72)), lambda: False))
+    assert [(step.step, step.steps) for step in steps] == [(1, 2), (2, 2)]
+    assert all(step.rgba.shape == (72, 64, 4) for step in steps)
+    assert (steps[0].rgba != steps[1].rgba).any()
+    assert (model.name, model.label, model.licence) == ("tiny, 2 steps", "tiny", "apache-2.0")
+    assert model.vram_bytes == 0
+
+
+def test_the_seed_decides_and_words_only_change_the_picture(model: DiffusersModel) -> None:
+    def made(prompt: str, seed: int) -> np.ndarray:
+        return final_step(model, Wish(prompt, seed=seed, size=(64, 64))).rgba.astype(int)
+
+    one = made("a red apple", 1)
+    np.testing.assert_array_equal(one, made("a red apple", 1))
+    words = np.abs(made("a blue car", 1) - one).mean()
+    noise = np.abs(made("a red apple", 2) - one).mean()
+    assert 0 < words < 0.5 * noise
+
+
+def test_a_size_that_eight_does_not_divide(model: DiffusersModel) -> None:
+    assert final_step(model, Wish("a cat", size=(70, 67))).rgba.shape == (67, 70, 4)
+
+
+def test_a_picture_can_be_followed(model: DiffusersModel) -> None:
+    grey = np.full((50, 80, 3), 90, np.uint8)
+    step = final_step(model, Wish("blue", size=(64, 64), reference=grey))
+    assert step.rgba.shape == (64, 64, 4)
+    other = final_step(model, Wish("blue", size=(64, 64), reference=grey + np.uint8(100)))
+    assert (step.rgba != other.rgba).any()
+
+
+def test_a_newer_wish_stops_it_between_two_steps(folder: Path) -> None:
+    model = DiffusersModel(options(folder, steps=60))
+    ran: list[int] = []
+    net = model._text.unet
+    net.register_forward_hook(lambda *_: ran.append(1))
+
+    def cancelled() -> bool:
+        return len(ran) >= 5
+
+    # One step for the first picture, then four of the sixty.
+    assert len(list(model.steps(Wish("a cat", size=(64, 64)), cancelled))) == 1
+    assert len(ran) == 5
+    with LiveGeneration([model], LiveOptions(debounce_ns=0)) as live:
+        live.ask(Wish("old", size=(64, 64)))
+        while len(ran) < 10:
+            pass
+        new = live.ask(Wish("new", size=(64, 64)))
+        assert live.wait_until_idle(60)
+        events = live.take_events()
+    assert any(isinstance(event, GenerationCancelled) for event in events)
+    finals = [e for e in events if isinstance(e, PictureUpdate) and e.step == e.steps]
+    assert [event.generation for event in finals] == [new]
+    with pytest.raises(ModelError, match="was closed"):
+        final_step(model, Wish("a cat"))
+
+
+def test_terms_have_to_be_accepted(folder: Path, tmp_path: Path) -> None:
+    assert not licence_of(str(folder)).needs_acceptance
+    for name in ("stabilityai/sdxl-turbo", "black-forest-labs/FLUX.1-dev", "somebody/something"):
+        assert licence_of(name).needs_acceptance
+        with pytest.raises(ModelError, match=f"--accept-licence {name}"):
+            DiffusersModel(DiffusersOptions(name, local_only=True))
+    assert not licence_of("black-forest-labs/FLUX.1-schnell").needs_acceptance
+    for card, name in (
+        ("---\nlicense: other\nlicense_name: sai-nc-community\n---\n", "sai-nc-community"),
+        ('---\nlicense: "MIT"\n---\n', "MIT"),
+        ("no card at all", "unknown terms"),
+        ("---\ntags: x\n---\n", "unknown terms"),
+    ):
+        (tmp_path / "README.md").write_text(card)
+        assert licence_of(str(tmp_path)).name == name
+
+
+def test_what_is_no_pipeline_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    for content in (None, "{", '{"_class_name": "NoSuchPipeline"}'):
+        if content is not None:
+            (tmp_path / "model_index.json").write_text(content)
+        with pytest.raises(ModelError, match="cannot be opened as a pipeline") as caught:
+            DiffusersModel(options(tmp_path))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_uses_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "apple.png"
+    arguments = ["imagine", "an apple", "--out", str(out), "--size", "64x64"]
+    assert run([*arguments, "--model", f"diffusers:{folder}", "--steps", "1"]) == 0
+    assert out.exists()
+    assert "apache-2.0" in capsys.readouterr().out
+    assert run([*arguments, "--model", "diffusers:stabilityai/sdxl-turbo"]) == 1
+    assert "--accept-licence stabilityai/sdxl-turbo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("timesteps", [(499,), (749, 499), (899, 599, 299)])
+@pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])
+def test_a_stream_batch_gives_what_one_frame_after_the_other_does(
+    model: DiffusersModel, timesteps: tuple[int, ...], predicts: str
+) -> None:
+    pipe = model._text
+    stream = StreamBatch(pipe, StreamBatchOptions(timesteps, seed=3))
+    stream._predicts = predicts
+    stream.prompt("a red apple")
+    generator = torch.Generator().manual_seed(4)
+    frames = [torch.randn(4, 8, 8, generator=generator) for _ in range(6)]
+    with torch.inference_mode():
+        singly = [stream.one_by_one(frame) for frame in frames]
+    runs = [0]
+    hook = pipe.unet.register_forward_hook(lambda *_: runs.__setitem__(0, runs[0] + 1))
+    given = [stream.push_latent(frame) for frame in frames]
+    hook.remove()
+    assert runs == [6]
+    assert stream.delay == len(timesteps) - 1
+    assert [latent is None for latent in given] == [k < stream.delay for k in range(6)]
+    for k, latent in enumerate(given[stream.delay :]):
+        # The net adds up a batch in another order than single frames.
+        assert latent is not None
+        torch.testing.assert_close(latent, singly[k], rtol=1e-4, atol=1e-4)
+
+
+def test_frames_go_in_and_pictures_come_out(model: DiffusersModel) -> None:
+    stream = StreamBatch(model._text)
+    frame = np.full((64, 48, 3), 128, np.uint8)
+    with pytest.raises(ModelError, match="expected a prompt"):
+        stream.push(frame)
+    stream.prompt("a cat")
+    stream.restart()
+    assert stream.push(frame) is None
+    picture = stream.push(frame)
+    assert picture is not None
+    assert (picture.shape, picture.dtype) == ((64, 48, 3), np.uint8)
+    other = np.zeros((32, 32, 3), np.uint8)
+    assert stream.push(other) is None  # another size begins anew
+    for bad in (np.zeros((30, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)):
+        with pytest.raises(ValueError, match="StreamBatch: expected"):
+            stream.push(bad)
+    with pytest.raises(ModelError, match="is not streamed"):
+        StreamBatch(object())
+    for steps in ((), (10, 20), (1000,), (5, 5)):
+        with pytest.raises(ValueError, match="timesteps"):
+            StreamBatchOptions(steps)
+
+
+def test_like_frames_are_skipped_by_chance() -> None:
+    chance = np.random.default_rng(5)
+    still = chance.integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    still[:24] //= 3
+    filtered = SimilarFrames(seed=1)
+    decisions = [filtered.skips(still) for _ in range(44)]
+    # The same frame again is always skipped, but never more than ten times in a row.
+    assert decisions == ([False] + [True] * 10) * 4
+    moved = SimilarFrames(eta=0.5, seed=1)
+    share = np.mean([moved.skips(np.roll(still, 8 * k, axis=0)) for k in range(400)])
+    assert 0.05 < share < 0.95
+    assert not any(SimilarFrames().skips(f) for f in (still, 255 - still))
+    dark = np.zeros((8, 8, 3), np.uint8)
+    black = SimilarFrames()
+    assert [black.skips(dark), black.skips(dark)] == [False, True]
+    with pytest.raises(ValueError, match="eta"):
+        SimilarFrames(eta=1.0)
