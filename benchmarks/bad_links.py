@@ -3,24 +3,22 @@
 python -m benchmarks.bad_links [--seconds 8] [--payloads geometry code]
 
 Needs root, /dev/net/tun, iproute2 and Chromium: the server runs in one network namespace and the
-browser in another, and `link_emulator` carries packets between them. Each of the issue's four links
-lasts for some seconds between two good ones. Prints one line of JSON for each.
+browser in another, and `emulated_link` carries packets between them. Each of four bad links lasts
+for some seconds between two good ones. Prints one line of JSON for each.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
+import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ import numpy.typing as npt
 from apps.code_stream import CodeStream
 from avatar.opening import open_avatar
 from avatar.page_decoder import page_decoder
-from benchmarks.link_emulator import ADDRESSES, SPACES, LinkProfile, tell
+from benchmarks.emulated_link import EmulatedLink, LinkShape, missing
 from benchmarks.streaming import SCRIPT, clip_meshes, front, numbered
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.certificate import own_certificate
@@ -39,12 +37,12 @@ from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.clock import now_ns
 from streams.mesh_texture import MeshTexture
 
-GOOD = LinkProfile()
+GOOD = LinkShape(delay_ms=3.0, jitter_ms=1.0, mbit_s=100.0)
 LINKS = {
-    "3 +- 1 ms, 1 %, 100 Mbit/s": LinkProfile(loss=0.01),
-    "3 % loss": LinkProfile(loss=0.03),
-    "80 ms stalls": LinkProfile(stall_ms=80.0),
-    "1 Mbit/s": LinkProfile(mbit_s=1.0),
+    "3 +- 1 ms, 1 %, 100 Mbit/s": replace(GOOD, loss=0.01),
+    "3 % loss": replace(GOOD, loss=0.03),
+    "80 ms stalls": replace(GOOD, stall_ms=80.0),
+    "1 Mbit/s": replace(GOOD, mbit_s=1.0),
 }
 FPS = 30.0
 BEFORE_S, AFTER_S = 4.0, 4.0
@@ -98,29 +96,13 @@ class Feeder(threading.Thread):
         self.join(5)
 
 
-@contextlib.contextmanager
-def emulated(folder: Path) -> Iterator[Path]:
-    """A running emulator; its control socket."""
-    control = folder / "control"
-    command = [sys.executable, "-m", "benchmarks.link_emulator", str(control)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:
-        assert emulator.stdout is not None
-        if emulator.stdout.readline().strip() != "up":
-            raise OSError("bad_links: expected root, /dev/net/tun and iproute2")
-        try:
-            yield control
-        finally:
-            tell(control, None)
-
-
-def inside(control: Path, folder: Path, payload: str, seconds: float) -> None:
-    """In the server's namespace: try every link."""
+def try_links(link: EmulatedLink, folder: Path, payload: str, seconds: float) -> None:
+    """On the server's side: try every link."""
     from playwright.sync_api import sync_playwright
 
     browser = folder / "chromium"
-    browser.write_text(
-        f'#!/bin/sh\nexec ip netns exec {SPACES[1]} {shutil.which("chromium")} "$@"\n'
-    )
+    started = shlex.join(link.command("client", [shutil.which("chromium") or "chromium"]))
+    browser.write_text(f'#!/bin/sh\nexec {started} "$@"\n')
     browser.chmod(0o755)
     blobs = BlobStore()
     presentation = Presentation(blobs)
@@ -128,18 +110,17 @@ def inside(control: Path, folder: Path, payload: str, seconds: float) -> None:
         "/index.html": (front("visavis"), "text/html"),
         "/streaming_page.js": (SCRIPT.read_bytes(), "text/javascript"),
     }
-    certificate = own_certificate(folder, ["visavis"], [ADDRESSES[0]])
+    certificate = own_certificate(folder, ["visavis"], [link.SERVER])
     options = WebXrServerOptions(certificate, folder / "devices", port=0, lan=True)
     codes = coded(presentation, blobs) if payload == "code" else None
     feeder = Feeder(presentation, codes, payload, 512)
     server = WebXrServer(options, files, blobs, presentation.serve, log=lambda _line: None)
     with server, sync_playwright() as playwright:
-        tell(control, GOOD)
         context = playwright.chromium.launch_persistent_context(
             str(folder / f"profile-{payload}"), executable_path=str(browser), headless=True,
             args=list(FLAGS), ignore_https_errors=True,
         )  # fmt: skip
-        url = f"https://{ADDRESSES[0]}:{server.port}"
+        url = f"https://{link.SERVER}:{server.port}"
         cookie: Any = {
             "name": "__Host-visavis", "value": server.devices.pair("bench")[1], "url": url,
             "secure": True, "httpOnly": True, "sameSite": "Strict",
@@ -149,8 +130,8 @@ def inside(control: Path, folder: Path, payload: str, seconds: float) -> None:
         page.goto(url + "/")
         feeder.start()
         time.sleep(4)
-        for name, profile in LINKS.items():
-            row = tried(name, profile, control, page, feeder, seconds)
+        for name, shape in LINKS.items():
+            row = tried(name, shape, link, page, feeder, seconds)
             print(json.dumps({"payload": payload, **row}), flush=True)
         feeder.end()
         context.close()
@@ -159,8 +140,6 @@ def inside(control: Path, folder: Path, payload: str, seconds: float) -> None:
 
 def coded(presentation: Presentation, blobs: BlobStore) -> Any:
     """Shows packets of the clip's person: a function of the moment's number and time."""
-    from dataclasses import replace
-
     from assets.manifest import asset_path
     from capture.frame_source import open_source
     from tracking.tracker import Tracker, TrackerOptions
@@ -181,18 +160,18 @@ def coded(presentation: Presentation, blobs: BlobStore) -> Any:
 
 
 def tried(
-    name: str, profile: LinkProfile, control: Path, page: Any, feeder: Feeder, seconds: float
+    name: str, shape: LinkShape, link: EmulatedLink, page: Any, feeder: Feeder, seconds: float
 ) -> dict[str, Any]:
     """One link between two good ones."""
     feeder.taken.in_flight.clear()
     page.evaluate("decoded.length = 0")
     time.sleep(BEFORE_S)
     began = 1e3 * time.time()
-    tell(control, profile)
+    link.shape(shape)
     time.sleep(seconds)
     ended = 1e3 * time.time()
     texture = feeder.taken.texture[-1]
-    tell(control, GOOD)
+    link.shape(GOOD)
     time.sleep(AFTER_S)
     frames = page.evaluate("decoded")
     at = np.array([frame["at"] for frame in frames])
@@ -231,22 +210,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--payloads", nargs="+", default=["geometry", "code"])
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.inside:
-        control = Path(options.inside)
-        inside(control, control.parent, options.payloads[0], options.seconds)
-        return
-    if os.geteuid() != 0:
-        sys.exit("bad_links: expected root, which may make network namespaces")
+    reason = missing()
+    if reason is not None:
+        sys.exit(f"bad_links: {reason}")
     for payload in options.payloads:
-        with tempfile.TemporaryDirectory() as name, emulated(Path(name)) as control:
-            subprocess.run(
-                ["ip", "netns", "exec", SPACES[0], sys.executable, "-m", "benchmarks.bad_links",
-                 "--inside", str(control), "--payloads", payload,
-                 "--seconds", str(options.seconds)],
-                check=False,
-            )  # fmt: skip
+        with (
+            tempfile.TemporaryDirectory() as name,
+            EmulatedLink(GOOD) as link,
+            link.inside("server"),
+        ):
+            try_links(link, Path(name), payload, options.seconds)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ process that delays, drops and paces them. Both directions share one airtime, as
 root, iproute2 and /dev/net/tun; everything stays on this machine.
 
     with EmulatedLink(LinkShape(delay_ms=3, jitter_ms=1, loss=0.01, mbit_s=100)) as link:
-        server = link.start("server", ["visavis", "stream", ...])
         client = link.start("client", ["chromium", f"https://{link.SERVER}:8443", ...])
+        with link.inside("server"):
+            ...  # threads that are started here listen there
         link.shape(LinkShape(mbit_s=1))
 """
 
@@ -122,6 +123,12 @@ class EmulatedLink:
     def command(self, side: str, command: Sequence[str]) -> list[str]:
         """`command` as it is started on one of SIDES."""
         return ["ip", "netns", "exec", self._names[side], *command]
+
+    @contextlib.contextmanager
+    def inside(self, side: str) -> Iterator[None]:
+        """This thread, and threads that it starts meanwhile, on one of SIDES."""
+        with _inside(self._names[side]):
+            yield
 
     def start(
         self, side: str, command: Sequence[str], env: Mapping[str, str] | None = None, **rest: Any
