@@ -224,8 +224,9 @@ def test_times_are_the_hosts(seen: dict[str, Any]) -> None:
     assert 0 < np.median(ahead) < 1e9
     assert all(abs(view["t_ns"] - sample["t_ns"]) < 1e9 for view in sample["views"])
     assert abs(sample["device_ns"] - sample["t_ns"]) > 10e9
-    # What frames alone would tell of the clock: never late, and early by how far ahead they are.
-    assert -1e9 < seen["pictures"]["estimate_late_ns"] <= 0
+    # What frames alone would tell of the clock: early by how far ahead they are, late when this
+    # machine is; between the clocks lies more.
+    assert abs(seen["pictures"]["estimate_late_ns"]) < 1e9
 
 
 # Hands
