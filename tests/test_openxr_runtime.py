@@ -95,7 +95,9 @@ def seen(monado: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 @pytest.fixture(scope="module")
 def troubled(monado: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("openxr_troubled")
-    return run_scenarios(monado, folder, "broken_drawing", "bad_asks", "steady", "loss")
+    # Interrupts last: Monado's scripted driver hangs up at the first one.
+    names = "broken_drawing", "bad_asks", "steady", "loss", "interrupted"
+    return run_scenarios(monado, folder, *names)
 
 
 def view_from(fields: dict[str, Any]) -> View:
@@ -222,8 +224,9 @@ def test_times_are_the_hosts(seen: dict[str, Any]) -> None:
     assert 0 < np.median(ahead) < 1e9
     assert all(abs(view["t_ns"] - sample["t_ns"]) < 1e9 for view in sample["views"])
     assert abs(sample["device_ns"] - sample["t_ns"]) > 10e9
-    # What frames alone would tell of the clock: never late, and early by how far ahead they are.
-    assert -1e9 < seen["pictures"]["estimate_late_ns"] <= 0
+    # What frames alone would tell of the clock: early by how far ahead they are, late when this
+    # machine is; between the clocks lies more.
+    assert abs(seen["pictures"]["estimate_late_ns"]) < 1e9
 
 
 # Hands
@@ -330,6 +333,16 @@ def test_a_fault_in_drawing_ends_its_frame_and_no_more(troubled: dict[str, Any])
     assert told["raised"] == "a fault of the application"
     assert told["frames_after"] == 4
     assert told["discarded"] == 0, "the frame that it broke was ended"
+    assert told["passed"][-1] == "exiting"
+
+
+def test_ctrl_c_at_any_moment_leaves_a_session_that_goes_on_and_ends(
+    troubled: dict[str, Any],
+) -> None:
+    """A frame that was waited for and never begun would block the next wait for ever."""
+    told = troubled["interrupted"]
+    assert told["caught"] == 6
+    assert told["after"] == [2] * 6
     assert told["passed"][-1] == "exiting"
 
 

@@ -91,6 +91,10 @@ class FrameLoop(Closing):
         """How many were drawn and handed over."""
         self.discarded = 0
         """How many the runtime threw away because they were begun and never ended."""
+        self._waited = False
+        """Whether a frame was waited for and not begun."""
+        self._shown_at = 1
+        """XrTime for a frame of which nothing else is known."""
         self._owned: list[Closing] = []
         self._session: Any = self._open_session()
         try:
@@ -121,18 +125,9 @@ class FrameLoop(Closing):
         if not self.states.running:
             time.sleep(IDLE_S)
             return True
-        xr = self._xr
-        with readable(xr, "waiting for a frame"):
-            timing = xr.wait_frame(self._session)
-        returned_ns = now_ns()
+        timing = self._wait_frame()
         display = int(timing.predicted_display_time)
-        self._clock.note_frame(display, returned_ns)
-        with readable(xr, "beginning a frame"):
-            try:
-                xr.begin_frame(self._session)
-            except xr.exception.FrameDiscarded:
-                # The one before was never ended: Ctrl-C went through here. This one is begun.
-                self.discarded += 1
+        self._begin_frame()
         layers: list[Any] = []
         try:
             layers = self._layers(timing, draw)
@@ -166,6 +161,41 @@ class FrameLoop(Closing):
             pass  # It was lost, or lost on the way out: what is left is destroyed all the same.
         finally:
             self._destroy()
+
+    def _wait_frame(self) -> Any:
+        """XrFrameState of the next frame, which must be begun then."""
+        xr = self._xr
+        if self._waited:
+            # Ctrl-C came while the runtime was waited for. A frame that was waited for and never
+            # begun would make the next wait last for ever (OpenXR 1.0, 12.4: xrWaitFrame).
+            try:
+                self._begin_frame()
+                self._end_frame(self._shown_at, [])
+            except OpenXrError as error:
+                if not isinstance(error.__cause__, xr.exception.CallOrderInvalidError):
+                    raise
+        self._waited = True
+        try:
+            with readable(xr, "waiting for a frame"):
+                timing = xr.wait_frame(self._session)
+        except OpenXrError:
+            self._waited = False
+            raise
+        returned_ns = now_ns()
+        display = int(timing.predicted_display_time)
+        self._shown_at = display + int(timing.predicted_display_period)
+        self._clock.note_frame(display, returned_ns)
+        return timing
+
+    def _begin_frame(self) -> None:
+        xr = self._xr
+        with readable(xr, "beginning a frame"):
+            try:
+                xr.begin_frame(self._session)
+            except xr.exception.FrameDiscarded:
+                # The one before was never ended: Ctrl-C went through here. This one is begun.
+                self.discarded += 1
+        self._waited = False
 
     def _layers(self, timing: Any, draw: Draw | None) -> list[Any]:
         """Locate, tell, draw; what to end the frame with."""

@@ -2,9 +2,9 @@
 
 Where the runtime has XR_KHR_convert_timespec_time (every one on Linux does), it converts for us:
 its timespec is CLOCK_MONOTONIC's, which `streams.clock.now_ns` reads. Elsewhere each frame tells
-when it will be shown: xrWaitFrame returns before that moment, so that XrTime minus our time is at
-most the difference at its return; the smallest of the last frames is nearest. Displays show about
-one period after waiting ends, so the estimate is early by up to a period, never late.
+when it will be shown. xrWaitFrame returns some time before that, mostly a period or two, so XrTime
+minus our time at its return is that much above the clocks' difference; the median of the last
+frames is taken, which single late frames do not move. A time mapped so is early by that lead.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class FrameClock:
     def _offset(self) -> int:
         if not self._offsets:
             raise OpenXrError("OpenXR: expected a frame before a time is mapped, got none yet")
-        return min(self._offsets)
+        return sorted(self._offsets)[len(self._offsets) // 2]
 
 
 RuntimeClock = ConvertedClock | FrameClock

@@ -48,7 +48,7 @@ class Hand:
     tracked: bool = True
 
     def packed(self) -> bytes:
-        """`struct r_remote_controller_data` of Monado 25: 160 bytes... without its velocities."""
+        """`struct r_remote_controller_data` of Monado 25, 120 bytes; it does not move by itself."""
         return (
             self.place.packed()
             + struct.pack("<6f", *(0.0,) * 6)

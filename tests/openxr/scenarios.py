@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -270,6 +272,27 @@ def broken_drawing(bench: Bench) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def interrupted(bench: Bench) -> dict[str, Any]:
+    """Ctrl-C at any moment of a frame, most often while the runtime is waited for."""
+    caught, after = 0, []
+    with bench.loop() as loop:
+        bench.until(loop, "focused")
+        for delay_ms in range(0, 48, 8):
+            timer = threading.Timer(delay_ms / 1e3, os.kill, (os.getpid(), signal.SIGINT))
+            try:
+                timer.start()
+                while True:
+                    loop.step(bench.draw)
+            except KeyboardInterrupt:
+                caught += 1
+            timer.join(5.0)
+            before = loop.frames
+            for _ in range(2):
+                loop.step(bench.draw)
+            after.append(loop.frames - before)
+    return {"caught": caught, "after": after, "passed": loop.states.passed}
+
+
 def bad_asks(bench: Bench) -> dict[str, Any]:
     """What a session cannot be opened or drawn with."""
     told: list[str] = []
@@ -365,6 +388,7 @@ SCENARIOS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     run.__name__: run
     for run in (
         *(pictures, hands, states, loss, broken_drawing, bad_asks, steady, instance_lost),
+        interrupted,
         composed,
     )
 }
