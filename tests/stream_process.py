@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +59,28 @@ class StreamProcess:
         self._reading.join(5.0)
 
 
-async def connected(stream: StreamProcess, home: Path, use: Callable[..., Any]) -> None:
+@contextlib.asynccontextmanager
+async def paired_client(stream: StreamProcess, home: Path) -> AsyncIterator[aiohttp.ClientSession]:
     """Pair with the PIN from the terminal, over TLS with the certificate that it names."""
     url = stream.find(r"On this machine: (https://\S+/)#")
     pem = (home / "stream" / "certificate.pem").read_text()
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
     assert stream.find(r"SHA-256 (\S+)").replace(":", "") == digest
-    tls = ssl.create_default_context(cadata=pem)
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=pem))
     origin = {"Origin": url.rstrip("/")}
     async with (
         asyncio.timeout(60.0),
-        aiohttp.ClientSession(
-            url, connector=aiohttp.TCPConnector(ssl=tls), headers=origin
-        ) as session,
+        aiohttp.ClientSession(url, connector=connector, headers=origin) as session,
     ):
         async with session.post("/pair", json={"pin": stream.find(r"PIN (\d{6})")}) as answer:
             assert answer.status == 200, await answer.text()
-        async with session.ws_connect("/link", max_msg_size=MOST_DOWN_BYTES) as ws:
-            await use(ws, session)
+        yield session
+
+
+async def connected(stream: StreamProcess, home: Path, use: Callable[..., Any]) -> None:
+    """`use` a link of a client that is paired."""
+    async with (
+        paired_client(stream, home) as session,
+        session.ws_connect("/link", max_msg_size=MOST_DOWN_BYTES) as ws,
+    ):
+        await use(ws)

@@ -51,7 +51,7 @@ from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid
 from streams.tracked_state import TrackedState
 from tests.headless_chromium import chromium
-from tests.stream_process import StreamProcess, connected
+from tests.stream_process import StreamProcess, connected, paired_client
 from tests.stream_server import serving
 
 SCENE = open_scene("hands")
@@ -299,7 +299,7 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
     kinds: dict[MessageKind, int] = {}
     sent: list[DeviceSample] = []
 
-    async def wear(ws: aiohttp.ClientWebSocketResponse, _: aiohttp.ClientSession) -> None:
+    async def wear(ws: aiohttp.ClientWebSocketResponse) -> None:
         await ws.send_bytes(
             pack_message(Hello(Capability.GEOMETRY | Capability.H264, 64).message())
         )
@@ -378,21 +378,25 @@ def test_a_page_that_decodes_gets_codes_and_their_decoder(
     packets: list[bytes] = []
     blobs: list[bytes] = []
 
-    async def decode(ws: aiohttp.ClientWebSocketResponse, session: aiohttp.ClientSession) -> None:
-        await ws.send_bytes(pack_message(Hello(Capability.CODE).message()))
-        while len(packets) < 5:
-            message = parse_message(await ws.receive_bytes(timeout=60.0), MOST_DOWN_BYTES)
-            if message.kind == MessageKind.SCENE and not blobs:
-                name = message.need(SectionKind.SCENE).data[-32:].hex()
-                async with session.get(f"/blob/{name}") as answer:
-                    assert answer.status == 200
-                    blobs.append(await answer.read())
-                assert hashlib.sha256(blobs[0]).hexdigest() == name
-            elif message.kind == MessageKind.AVATAR:
-                packets.append(message.need(SectionKind.CODE).data)
-                await ws.send_bytes(pack_message(_displayed(message)))
+    async def decode() -> None:
+        async with (
+            paired_client(stream, home) as session,
+            session.ws_connect("/link", max_msg_size=MOST_DOWN_BYTES) as ws,
+        ):
+            await ws.send_bytes(pack_message(Hello(Capability.CODE).message()))
+            while len(packets) < 5:
+                message = parse_message(await ws.receive_bytes(timeout=60.0), MOST_DOWN_BYTES)
+                if message.kind == MessageKind.SCENE and not blobs:
+                    name = message.need(SectionKind.SCENE).data[-32:].hex()
+                    async with session.get(f"/blob/{name}") as answer:
+                        assert answer.status == 200
+                        blobs.append(await answer.read())
+                    assert hashlib.sha256(blobs[0]).hexdigest() == name
+                elif message.kind == MessageKind.AVATAR:
+                    packets.append(message.need(SectionKind.CODE).data)
+                    await ws.send_bytes(pack_message(_displayed(message)))
 
-    asyncio.run(connected(stream, home, decode))
+    asyncio.run(decode())
     stream.stop()
     assert gzip.decompress(blobs[0])
     with Avatar.open("default") as avatar:
