@@ -41,7 +41,7 @@ def test_every_shipped_file_is_in_the_manifest() -> None:
     root = assets_folder()
     shipped = {
         path.relative_to(root).as_posix()
-        for kind in ("models", "avatars", "hands", "clips")
+        for kind in ("models", "avatars", "hands", "clips", "stickers")
         for path in (root / kind).rglob("*")
         if path.is_file() and path.suffix not in {".md", ".py", ".pyc"}
     }
