@@ -18,8 +18,9 @@ from streams.tracked_state import TrackedState
 from tracking.headset_state import SOURCE, HeadsetState, HeadsetStateOptions
 
 SIZE = (720, 720)
-IDLE_S = 0.5
-"""After so long without a sample nobody wears the headset, and that is shown."""
+GONE_S = 3.0
+"""After so long without a sample nobody wears the headset, and that is shown. A link that stalls
+for less leaves the avatar as it was."""
 REMEMBERED = 32
 """Samples on their way through the pipeline."""
 
@@ -61,7 +62,7 @@ class HeadsetSource(Closing):
         sample, t_ns = None, self._last_ns
         while t_ns <= self._last_ns:
             try:
-                letter = self._newest.wait(IDLE_S, after=self._read)
+                letter = self._newest.wait(GONE_S, after=self._read)
             except TimeoutError:
                 sample, t_ns = None, now_ns()
                 break

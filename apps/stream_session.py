@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from apps.adb_reverse import AdbError, AdbReverse
+from apps.code_stream import CodeStream
 from apps.display import has_display
 from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.page_shaders import page_shaders
@@ -31,6 +32,7 @@ from headset.webxr.certificate import (
     outward_address,
     own_certificate,
 )
+from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes
 from headset.webxr.presentation import Presentation
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.avatar_code import AvatarCode
@@ -83,22 +85,26 @@ class StreamSession:
     def __init__(self, stream: Stream, shown: PreviewOptions, source: FrameSource) -> None:
         self.stream, self.shown, self.source = stream, shown, source
         self.blobs = BlobStore()
+        self._lanes = _lanes(self, stream.lan)
         self.presentation = Presentation(
-            self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel
-        )
+            self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel,
+            on_code_key=self._need_key, lanes=self._lanes,
+        )  # fmt: skip
         options = WebXrServerOptions(
             _certificate(stream), devices_folder(), stream.port, stream.lan,
-            0 if stream.usb else None,
+            _plain_port(stream),
         )  # fmt: skip
         self.server = WebXrServer(
             options, page_shaders(), self.blobs, self.presentation.serve, log=log_line()
         )
         self._board: PanelBoard | None = None
         self._recording: Recording | None = None
-        self._packets: CodePackets | None = None
+        self._codes: CodeStream | None = None
 
     def close(self) -> None:
         """Tell the clients, and end."""
+        if self._lanes is not None:
+            self.server.submit(self._lanes.close)
         self.server.stop()
         self.presentation.close()
 
@@ -125,7 +131,7 @@ class StreamSession:
             from avatar.page_decoder import page_decoder
 
             self.presentation.describe_avatar(0, self.blobs.add(page_decoder(avatar)))
-            self._packets = CodePackets(avatar, self.presentation)
+            self._codes = CodeStream(avatar, self.presentation.show_code)
             yield replace(
                 stages, avatar=StreamedAvatar(avatar), panels_of=shown_panels(self._board)
             )
@@ -158,7 +164,8 @@ class StreamSession:
             now = time.monotonic()
             if window is not None:
                 connected = ", ".join(self.server.connected()) or "nobody is connected"
-                window.show(None if drawn is None else drawn.frame.rgb, (connected, "Esc quits"))
+                camera = None if drawn is None or self.stream.driven_by_headset else drawn.frame.rgb
+                window.show(camera, (connected, "Esc quits"))
             if now - looked >= LOOK_S:
                 looked = now
                 terminal.look()
@@ -172,8 +179,8 @@ class StreamSession:
 
         def code(made: AvatarCode) -> None:
             recorded.code(made)
-            if self._packets is not None:
-                self._packets.take(made)
+            if self._codes is not None and self.presentation.statistics():
+                self._codes.take(made)
 
         def panels(shown: ShownPanels) -> None:
             recorded.panels(shown)
@@ -187,6 +194,11 @@ class StreamSession:
             recording.writer.write(sample)
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)
+
+    def _need_key(self, person: int) -> None:
+        codes = self._codes
+        if person == 0 and codes is not None:
+            codes.need_key()
 
     def _move_panel(self, moved: PanelMoved) -> None:
         """Where it was put it stays, in the world, whatever it hung on before."""
@@ -211,25 +223,20 @@ class StreamedAvatar:
         return self._decode(code, view)
 
 
-class CodePackets:
-    """Codes to the packets of the avatar's bitstream, as long as a page is there to take them."""
+def _lanes(session: StreamSession, lan: bool) -> DatagramLanes | None:
+    """Where the extra "quic" is installed."""
+    try:
+        return DatagramLanes(lambda: session.server.port, lan)
+    except DatagramLaneError:
+        return None
 
-    def __init__(self, avatar: Any, presentation: Presentation) -> None:
-        from avatar.bitstream import BitstreamEncoder
 
-        self._encoder, self._presentation = BitstreamEncoder(avatar), presentation
-        self._pages = 0
-
-    def take(self, code: AvatarCode) -> None:
-        """One code, in order. Whoever joins gets a key packet at once."""
-        pages = len(self._presentation.statistics())
-        if pages > self._pages:
-            self._encoder.request_key()
-        self._pages = pages
-        if pages:
-            packet = self._encoder.encode(code)
-            if packet is not None:
-                self._presentation.show_code(packet, code.t_ns)
+def _plain_port(stream: Stream) -> int | None:
+    """What a cable leads to: the port after the other one, so that an address in a headset's
+    history stays good."""
+    if not stream.usb:
+        return None
+    return stream.port + 1 if 0 < stream.port < 65535 else 0
 
 
 def _certificate(stream: Stream) -> Certificate:

@@ -18,6 +18,7 @@ class HeadsetSample:
 
     t_ns: int
     world_from_head: Rigid
+    """The head's own frame as `FacePose` says it, not the viewer's of WebXR or OpenXR."""
     left: npt.NDArray[np.float32] | None = None
     """(25, 3) float32 metres, world frame, in XRHand's joint order, or None when not tracked."""
     right: npt.NDArray[np.float32] | None = None

@@ -142,9 +142,6 @@ class PageServer:
     def add_scene(self, name: str, messages: list[Message]) -> None:
         self.scenes[name] = packed(messages)
 
-    def of_type(self, kind: str) -> list[Message]:
-        return [message for message in list(self.posted) if message["type"] == kind]
-
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.split("?")[0]
         if path.startswith("/scene/"):

@@ -445,6 +445,27 @@ def test_two_hundred_connections_shut_nobody_out(server: Any):
     assert refusals(server) == ["refused 127.0.0.1: too many connections"]
 
 
+def test_a_flood_of_connections_is_turned_away_before_tls(tmp_path: Path):
+    limits = ConnectionLimits(new_rate=20.0, new_burst=60.0)
+
+    async def attack(server: Any) -> None:
+        async with undisturbed(server) as trips:
+            for _ in range(500):
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                    writer.transport.abort()
+            assert trips
+            assert server._connections.counts()[1] <= 16
+        server.time.add(10.0)
+        async with client(server) as new, new.get("/") as answer:
+            assert answer.status == 200
+
+    with serving(tmp_path, connections=limits) as server:
+        run(lambda: attack(server))
+        assert "refused 127.0.0.1: connects too often" in refusals(server)
+        assert len(refusals(server)) <= 2
+
+
 def test_who_connects_and_says_nothing_is_dropped(tmp_path: Path):
     limits = ConnectionLimits(handshake_s=0.2)
 
@@ -576,7 +597,8 @@ def test_old_tls_and_plain_http_are_refused(server: Any):
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             assert b"HTTP" not in plain.recv(100)
-    assert "plain HTTP where TLS is spoken" in refusals(server)[-1]
+    run(lambda: until(lambda: refusals(server)))  # It is told after the connection ended.
+    assert refusals(server) == ["refused 127.0.0.1: plain HTTP where TLS is spoken"]
 
 
 def test_through_adb_the_page_comes_without_tls_on_loopback_alone(tmp_path: Path):

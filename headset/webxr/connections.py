@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from headset.webxr.rate_limits import limited_address
+from headset.webxr.rate_limits import AddressBuckets, limited_address
 from headset.webxr.refusals import Refusals
 from streams.clock import now_ns
 
@@ -52,6 +52,10 @@ class ConnectionLimits:
     """That showed a token: a browser has up to seven."""
     unknown_s: float = 15.0
     """A connection that shows no token ends after so long, however busy it is."""
+    new_rate: float = 50.0
+    new_burst: float = 300.0
+    """New ones of an address a second on average, and at once: a TLS handshake costs a
+    millisecond."""
     handshake_s: float = 5.0
     """TLS must be there by then."""
 
@@ -67,6 +71,7 @@ class Connections:
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self.limits, self.refusals, self.handler, self.clock = limits, refusals, handler, clock
+        self._new = AddressBuckets(limits.new_rate, limits.new_burst, clock)
         self._open: dict[Connection, None] = {}
         self._by_handler: dict[int, Connection] = {}
 
@@ -80,6 +85,9 @@ class Connections:
 
     def admit(self, new: Connection) -> bool:
         """Let it in, at the cost of older ones that nobody knows; False when it cannot be."""
+        if not self._new.take(new.address):
+            self.refusals.tell(new.address, "connects too often")
+            return False
         if sum(1 for one in self._open if one.known) >= self.limits.known:
             self.refusals.tell(new.address, "too many connections of paired devices")
             return False

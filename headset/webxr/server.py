@@ -221,7 +221,7 @@ class WebXrServer:
         logger.addHandler(HttpFaults(self._refusals))
         http = web.Server(
             self._answer, access_log=None, logger=logger, keepalive_timeout=30.0,
-            lingering_time=1.0, max_line_size=4096, max_field_size=4096, max_headers=64,
+            lingering_time=1.0, max_line_size=8192, max_field_size=16384, max_headers=64,
             request_factory=self._request,
         )  # fmt: skip
         connections = self._connections = Connections(

@@ -32,7 +32,7 @@ class LinkLimits:
     """Time that it has to take a message, and beside that, what it takes at `slowest_rate`."""
     slowest_rate: float = 16_000.0
     """Bytes a second that a link must carry."""
-    heartbeat_s: float = 6.0
+    heartbeat_s: float = 10.0
     """Asked so often whether it is still there; it has half of that to answer."""
     links: int = 16
     """Of all devices together."""

@@ -5,6 +5,7 @@ async ({ tangents, size }) => {
   const { stage, people } = globalThis.visavis, { renderer, scene } = stage;
   const moved = [...people.people.values()].map(({ mesh }) => [mesh.object, mesh.object.matrix.clone()]);
   for (const [object] of moved) object.matrix.identity();
+  for (const { mesh } of people.people.values()) mesh.fade(1); // also where no new frame came
   const [left, right, up, down] = tangents, near = 0.02;
   const camera = new THREE.PerspectiveCamera();
   camera.projectionMatrix.makePerspective(left * near, right * near, up * near, down * near, near, 100);

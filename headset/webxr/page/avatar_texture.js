@@ -69,8 +69,8 @@ function closePicture(picture) {
 }
 
 /** BT.601 or BT.709 to R'G'B': rows of the matrix over (y, u, v), after the offsets. */
-function coefficients({ matrix = "bt601", fullRange = false }) {
-  const [kr, kb] = matrix === "bt709" ? [0.2126, 0.0722] : [0.299, 0.114];
+function coefficients({ matrix = "bt709", fullRange = false }) {
+  const [kr, kb] = matrix === "bt601" ? [0.299, 0.114] : [0.2126, 0.0722];
   const kg = 1 - kr - kb;
   const luma = fullRange ? 1 : 255 / 219, chroma = fullRange ? 1 : 255 / 224;
   return {

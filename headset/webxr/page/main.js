@@ -21,6 +21,7 @@ class Page {
   constructor(programs) {
     const report = (text) => this.report(text);
     this.trouble = null;
+    this.troubleAt = -Infinity;
     this.stage = new Stage(document.querySelector("canvas"), programs, report);
     const { scene, renderer } = this.stage;
     this.people = new People(programs, scene, report);
@@ -29,7 +30,7 @@ class Page {
     this.hands = new Hands(scene);
     this.pointers = new Pointers();
     this.grab = new Grab();
-    this.sound = new SpatialSound();
+    this.sound = new SpatialSound(report);
     this.corner = new StatusCorner(document.querySelector("#status"));
     this.board = new StatusBoard(scene);
     this.drawn = new RateMeter();
@@ -37,6 +38,7 @@ class Page {
     this.layers = null;
     this.stageFromViewer = null; // in a session, while tracked
     this.arrived = false;
+    this.worldFromRoom = new Matrix4();
     this.displayed = [];
     this.cornerAt = 0;
     this.link = new Link({
@@ -59,8 +61,10 @@ class Page {
     this.sessions.addEventListener("end", () => this.#end());
   }
 
+  /** Tell of something that failed, for a while; null: it is well again. */
   report(text) {
     this.trouble = text;
+    this.troubleAt = performance.now();
   }
 
   #forget(person) {
@@ -78,7 +82,7 @@ class Page {
   }
 
   #end() {
-    this.stage.showRoom(false);
+    this.stage.returnToScreen();
     this.grab.clear();
     this.pointers.clear();
     this.hands.hide();
@@ -112,6 +116,9 @@ class Page {
     const e = this.stageFromViewer.elements;
     const yaw = Math.atan2(e[8], e[10]);
     this.people.seats.gather(viewer, yaw);
+    // Head and hands are told in the world as it lay in the room then: who moves an avatar
+    // does not move.
+    this.people.seats.stageFromWorld(0, this.worldFromRoom).invert();
     this.board.seat(viewer, yaw);
     this.stage.backdrop.yaw = yaw;
   }
@@ -171,9 +178,11 @@ class Page {
       this.link.post({ type: "displayed", person, frameId, tMs, eye: this.#eyeOn(person) });
     this.displayed = [];
     if (!frame || !this.pose || this.sessions.visibility === "hidden") return;
+    const { worldFromRoom } = this;
+    const joints = (side) => transformed(this.pointers.hand(side)?.joints, worldFromRoom);
+    const head = HEAD.multiplyMatrices(worldFromRoom, VIEWER).multiply(VIEWER_FROM_HEAD);
+    // What is drawn for the eyes must lie where the avatar's world lies now.
     const worldFromStage = this.people.seats.stageFromWorld(0, WORLD).invert();
-    const joints = (side) => transformed(this.pointers.hand(side)?.joints, worldFromStage);
-    const head = HEAD.multiplyMatrices(worldFromStage, VIEWER).multiply(VIEWER_FROM_HEAD);
     this.link.post({
       type: "sample",
       tMs: performance.timeOrigin + (frame.predictedDisplayTime ?? time),
@@ -196,7 +205,7 @@ class Page {
       link: this.link.state,
       sinceFrameMs: this.people.sinceFrame(),
       visibility: this.sessions.visibility,
-      trouble: this.trouble,
+      trouble: performance.now() - this.troubleAt < TROUBLE_MS ? this.trouble : null,
       drawnHz: this.drawn.hertz,
       soundOffsetMs: this.sound.offset((person) => this.#lips(person)),
     };
@@ -207,9 +216,11 @@ class Page {
     if (now - this.cornerAt < 250) return;
     this.cornerAt = now;
     this.corner.show(this.#state());
+    document.body.classList.toggle("unheard", this.sound.unheard);
   }
 }
 
+const TROUBLE_MS = 8000;
 const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4();
 const MOUTH = new Vector3(), FACING = new Vector3();
 // A head looks along +z, a viewer along -z.

@@ -13,30 +13,37 @@ export class People {
     this.scene = scene;
     this.report = report;
     this.seats = new Seats();
-    this.people = new Map(); // person -> {mesh, topology, waiting, shown, arrivedAt}
-    this.linked = true;
+    this.people = new Map(); // person -> {mesh, coming, topology, waiting, shown, arrivedAt, ...}
   }
 
   #of(person) {
     let found = this.people.get(person);
     if (!found) {
-      found = { mesh: null, topology: null, waiting: null, shown: null, arrivedAt: 0, seated: null };
+      found = {
+        mesh: null, // what is drawn
+        coming: null, // what will be, once a frame for it is there
+        topology: null,
+        waiting: null, // the newest frame
+        shown: null, // the frame that is drawn
+        shownAt: 0,
+        arrivedAt: 0,
+      };
       this.people.set(person, found);
     }
     return found;
   }
 
-  /** A "topology" message: programs are fetched, then frames of this id can be shown. */
+  /** A "topology" message: programs are fetched, then frames of this id can be shown. Equal ids
+   *  have equal content: after a lost connection nothing is made again. */
   async describe(topology) {
     const who = this.#of(topology.person);
+    if (who.topology?.id === topology.id) return;
     who.topology = topology;
     try {
       const mesh = await AvatarMesh.open(this.programs, topology);
       if (who.topology !== topology) return mesh.dispose(); // a newer one came meanwhile
-      who.mesh?.dispose();
-      who.mesh = mesh;
-      mesh.object.matrixAutoUpdate = false;
-      this.scene.add(mesh.object);
+      who.coming?.dispose();
+      who.coming = mesh;
     } catch (error) {
       this.report(`an avatar cannot be shown: ${error.message}`);
     }
@@ -45,6 +52,8 @@ export class People {
   /** An "avatar" message: the newest waits for the next drawing, an older one is given back. */
   receive(message) {
     const who = this.#of(message.person);
+    // Topologies come before their frames: another id is one that was replaced.
+    if (who.topology && who.topology.id !== message.id) return closeFrame(message);
     closeFrame(who.waiting);
     who.waiting = message;
     who.arrivedAt = performance.now();
@@ -52,8 +61,11 @@ export class People {
 
   gone(person) {
     const who = this.people.get(person);
-    closeFrame(who?.waiting);
-    who?.mesh?.dispose();
+    if (!who) return;
+    closeFrame(who.waiting);
+    who.mesh?.dispose();
+    who.coming?.dispose();
+    who.topology = null;
     this.people.delete(person);
     this.seats.people.delete(person);
   }
@@ -62,6 +74,7 @@ export class People {
   update(renderer) {
     const displayed = [], now = performance.now();
     for (const [person, who] of this.people) {
+      if (who.coming && who.waiting?.id === who.coming.id) this.#change(person, who);
       if (!who.mesh) continue;
       if (who.waiting?.id === who.mesh.id) {
         const message = who.waiting;
@@ -70,11 +83,6 @@ export class People {
         who.shown = message;
         who.shownAt = now;
         displayed.push(message);
-        if (who.seated !== who.mesh.id) {
-          who.seated = who.mesh.id;
-          const head = headOf(message.vertices, who.topology.parts, this.programs.studio);
-          this.seats.take(person, head);
-        }
       }
       this.seats.stageFromWorld(person, who.mesh.object.matrix);
       who.mesh.object.matrixWorldNeedsUpdate = true;
@@ -82,6 +90,18 @@ export class People {
       who.mesh.prepare(renderer);
     }
     return displayed;
+  }
+
+  /** Another avatar, or the first: draw it from now on. */
+  #change(person, who) {
+    who.mesh?.dispose();
+    who.mesh = who.coming;
+    who.coming = null;
+    who.mesh.object.matrixAutoUpdate = false;
+    this.scene.add(who.mesh.object);
+    const { parts } = who.topology;
+    if (!parts.length) return; // nobody is there yet, and takes no seat
+    this.seats.take(person, headOf(who.waiting.vertices, parts, this.programs.studio));
   }
 
   #opacity(who, now) {

@@ -9,18 +9,20 @@ function rint(x) {
 /** RGBA surface -> RGBA: roughness, occlusion, slope along u, slope along v (128 = flat). */
 export function reliefMap({ width, height, rgba }, { steepest }) {
   const out = new Uint8Array(rgba);
-  const at = (x, y) => rgba[4 * (y * width + x) + 2] / 255;
-  const slope = (low, high, apart) => {
-    const steep = Math.max(-1, Math.min(1, (high - low) / apart / steepest));
-    return rint(128 + 127 * steep);
-  };
-  for (let y = 0; y < height; y++) {
-    const above = Math.max(0, y - 1), below = Math.min(height - 1, y + 1);
-    for (let x = 0; x < width; x++) {
-      const left = Math.max(0, x - 1), right = Math.min(width - 1, x + 1);
-      const i = 4 * (y * width + x);
-      out[i + 2] = width < 2 ? 128 : slope(at(left, y), at(right, y), right - left);
-      out[i + 3] = height < 2 ? 128 : slope(at(x, above), at(x, below), below - above);
+  // Of a difference of two codes: one texel apart at the edges, two elsewhere.
+  const codes = [1, 2].map((apart) =>
+    Uint8Array.from({ length: 511 }, (_, i) => {
+      const steep = (i - 255) / 255 / apart / steepest;
+      return rint(128 + 127 * Math.max(-1, Math.min(1, steep)));
+    }),
+  );
+  for (let y = 0, i = 0; y < height; y++) {
+    const above = y > 0 ? 4 * width : 0, below = y + 1 < height ? 4 * width : 0;
+    const down = codes[above && below ? 1 : 0];
+    for (let x = 0; x < width; x++, i += 4) {
+      const left = x > 0 ? 4 : 0, right = x + 1 < width ? 4 : 0;
+      out[i + 2] = codes[left && right ? 1 : 0][rgba[i + 2 + right] - rgba[i + 2 - left] + 255];
+      out[i + 3] = down[rgba[i + 2 + below] - rgba[i + 2 - above] + 255];
     }
   }
   return out;

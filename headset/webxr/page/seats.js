@@ -61,10 +61,11 @@ export class Seats {
     seat.yaw = angle;
   }
 
-  /** stage_from_world of a person: the head at its place, turned about the vertical. */
+  /** stage_from_world of a person: the head at its place, turned about the vertical. Of somebody
+   *  who is not there yet: the world's origin, where a webcam stands, is where the viewer was. */
   stageFromWorld(person, into = new Matrix4()) {
     const seat = this.people.get(person);
-    if (!seat) return into.identity();
+    if (!seat) return into.makeRotationY(this.facing).setPosition(this.viewer);
     TURN.setFromAxisAngle(UP, seat.yaw);
     AT.copy(seat.head).negate().applyQuaternion(TURN).add(seat.place);
     return into.compose(AT, TURN, ONE);

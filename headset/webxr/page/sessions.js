@@ -52,12 +52,22 @@ export class Sessions extends EventTarget {
         requiredFeatures: ["local-floor"],
         optionalFeatures: OPTIONAL,
       });
-      session.addEventListener("end", () => this.#ended(session));
+      let over = false;
+      session.addEventListener("end", () => {
+        over = true;
+        this.#ended(session);
+      });
       session.addEventListener("visibilitychange", () => this.#tell("visibility"));
       // Before the first frame: a rate that changes under way makes frames queue up.
       this.rate = await settledRate(session);
       this.renderer.xr.setReferenceSpaceType("local-floor");
-      await this.renderer.xr.setSession(session);
+      try {
+        await this.renderer.xr.setSession(session);
+      } catch (error) {
+        await session.end().catch(() => {}); // or the headset would show nothing, for ever
+        throw error;
+      }
+      if (over) return; // taken off before it began
       this.session = session;
       this.mode = kind;
       this.#tell("start");
@@ -71,7 +81,7 @@ export class Sessions extends EventTarget {
   }
 
   #ended(session) {
-    if (this.session !== null && this.session !== session) return;
+    if (this.session !== session) return;
     this.session = null;
     this.mode = null;
     this.#tell("end");

@@ -70,8 +70,12 @@ class Voice {
 }
 
 export class SpatialSound {
-  constructor() {
+  /** `report(text)`: told when this browser cannot play what comes. */
+  constructor(report) {
+    this.report = report;
     this.context = null;
+    /** Somebody speaks, and nobody clicked yet: browsers are silent until then. */
+    this.unheard = false;
     this.voices = new Map();
     this.starting = null;
   }
@@ -89,14 +93,20 @@ export class SpatialSound {
       await this.context.audioWorklet.addModule("./sound_worklet.js");
       this.ready = true;
     } catch (error) {
-      console.warn(`no sound: ${error.message}`);
+      this.report(`there is no sound: ${error.message}`);
       this.starting = null;
     }
   }
 
   /** A "sound" message: pcm at a rate, or an opus packet. Without a click so far it is not heard. */
   receive({ person, tMs, pcm, rate, opus }) {
+    this.unheard = this.starting === null;
     if (!this.ready || this.context.state !== "running") return;
+    if (!pcm && typeof AudioDecoder === "undefined") {
+      if (!this.told) this.report("this browser cannot decode the voice");
+      this.told = true;
+      return;
+    }
     let voice = this.voices.get(person);
     if (!voice) this.voices.set(person, (voice = new Voice(this.context)));
     if (pcm) voice.hear(tMs, pcm, rate);

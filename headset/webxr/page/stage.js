@@ -12,7 +12,7 @@ import { Orbit } from "./orbit.js";
 
 ColorManagement.enabled = false;
 
-const EYE_HEIGHT_M = 1.5;
+const LOOKED_AT_M = 1.45; // a little below the eyes, so that a bust stands well in the picture
 const FOV_DEGREES = 34;
 
 export class Stage {
@@ -27,7 +27,7 @@ export class Stage {
     this.camera = new PerspectiveCamera(FOV_DEGREES, 1, 0.02, 100);
     this.backdrop = new Backdrop(programs);
     this.scene.add(this.backdrop.object);
-    this.orbit = new Orbit(canvas, this.camera, new Vector3(0, EYE_HEIGHT_M, -0.9));
+    this.orbit = new Orbit(canvas, this.camera, new Vector3(0, LOOKED_AT_M, -0.9));
     this.drawnAt = performance.now();
     this.report = report;
     this.reported = new Set();
@@ -35,11 +35,20 @@ export class Stage {
     /** What a frame consists of: called with (time in ms, XRFrame or undefined). */
     this.beforeDrawing = [];
     this.afterDrawing = [];
-    canvas.addEventListener("webglcontextlost", () => report("the graphics context was lost"));
+    canvas.addEventListener("webglcontextlost", () => report("the graphics card went away"));
+    canvas.addEventListener("webglcontextrestored", () => report(null));
   }
 
   start() {
     this.renderer.setAnimationLoop((time, frame) => this.#frame(time, frame));
+  }
+
+  /** A session is over: it left its own field of view in the camera. */
+  returnToScreen() {
+    this.showRoom(false);
+    this.camera.fov = FOV_DEGREES;
+    this.camera.zoom = 1;
+    this.camera.updateProjectionMatrix();
   }
 
   /** Leave the wall and floor out where the real room is seen. */

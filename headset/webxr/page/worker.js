@@ -33,7 +33,7 @@ class PageWorker {
     this.people = new Map();
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: nowMs() };
     this.controls = false;
-    this.eye = null;
+    this.wish = null;
     this.videoViews = new Map();
     this.video = new VideoTexture(
       (frameId, frame) => this.#showVideo(frameId, frame),
@@ -60,7 +60,6 @@ class PageWorker {
 
   #act(message) {
     if (message.type === "sample") {
-      this.eye = message.head.xyz;
       // A sample that waits is worth less than the one after it.
       const bytes = packSample(message);
       if (this.lane?.send(bytes)) return;
@@ -78,6 +77,7 @@ class PageWorker {
     } else if (message.type === "panelMoved") {
       this.socket.send(client.panelMoved(message));
     } else if (message.type === "wish") {
+      this.wish = message; // told again to every server that is reached
       this.socket.send(client.wish(message.payload, message.mostBitsS));
     } else if (message.type === "stop") {
       this.timers.forEach(clearInterval);
@@ -96,6 +96,7 @@ class PageWorker {
     let can = Can.GEOMETRY | Can.NODES | Can.CODE | Can.OPUS;
     if (VideoDecoder) can |= Can.H264 | Can.VIDEO;
     this.socket.send(client.hello(can, TEXTURE_SIZE, navigator?.userAgent ?? "page"));
+    if (this.wish) this.socket.send(client.wish(this.wish.payload, this.wish.mostBitsS));
     for (let k = 0; k < FIRST_ASKS; k++) setTimeout(() => this.#ask(), 50 * k);
   }
 
