@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -181,7 +182,7 @@ class StreamSession:
             self.stream.record, (*seams, "headset"), self.shown.source, self.shown.avatar
         )
         with Recording(options, self.source) as recording:
-            print(f"By recording you state: {CONSENT}", flush=True)
+            print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
             self._recording = recording
             try:
                 yield self._taps(recording.taps)

@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from render.renderer import RenderOptions, open_renderer
 from streams.camera import Camera
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
 from streams.view import View
-from tests.page_scene import Message
+from tests.page_scene import Message, PageServer
 
 HERE = Path(__file__).parent / "webxr"
 IWER = HERE / "node_modules" / "iwer" / "build" / "iwer.min.js"
@@ -23,6 +27,21 @@ VIEW = View.from_camera(Camera.from_fov((SIZE, SIZE), 0.6))
 """From where `OpenPage.picture` looks: the avatar's world's origin, as a webcam."""
 IPD_M = 0.063
 PIXELS = npt.NDArray[np.int64]
+
+
+def drawn_here(mesh: MeshTexture | MeshNodes) -> PIXELS:
+    """(SIZE, SIZE, 3): what the desktop's renderer makes of it."""
+    with open_renderer("gl", RenderOptions(antialias="none", depth=False)) as renderer:
+        return renderer.draw(mesh, VIEW).rgba[..., :3].astype(int)
+
+
+def require_alike(page: PIXELS, desktop: PIXELS) -> None:
+    """Equal but for rounding, and for single pixels where two drivers cover an edge differently."""
+    away = np.abs(page - desktop).max(axis=2)
+    assert away.mean() < 0.6
+    assert np.percentile(away, 98.5) <= 3
+    blurred = cv2.blur(np.abs(page - desktop).astype(np.float32), (9, 9)).max()
+    assert blurred < 16  # no patch of it differs
 
 
 class OpenPage:
@@ -126,3 +145,22 @@ class OpenPage:
         """No error anywhere, nothing that the policy forbids, nothing missing."""
         assert self.errors == []
         assert self.run("[visavis.trouble, violations]") == [None, []]
+
+
+def opened(browser: Any, server: PageServer, profile: str) -> OpenPage:
+    """A page of its own, ready, in a browser that has such a headset."""
+    page = browser.new_page(viewport={"width": 640, "height": 360})
+    page.set_default_timeout(20_000)
+    result = OpenPage(page, server.posted)
+    result.emulate(profile)
+    page.goto(server.url)
+    result.wait_ready()
+    return result
+
+
+def centre_of_red(picture: PIXELS) -> tuple[float, float]:
+    """Column and row."""
+    red = (picture[..., 0] > 200) & (picture[..., 1] < 40) & (picture[..., 2] < 40)
+    assert red.sum() > 50
+    rows, columns = np.nonzero(red)
+    return float(columns.mean()), float(rows.mean())

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.page_shaders import page_shaders
+from avatar.codec import Avatar
+from benchmarks.portraits import portrait
 from headset.webxr.page_files import PageFiles
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
@@ -169,3 +171,30 @@ def send(request: BaseHTTPRequestHandler, status: int, body: bytes, kind: str) -
     request.send_header("Cache-Control", "no-store")
     request.end_headers()
     request.wfile.write(body)
+
+
+def posed() -> MeshTexture:
+    with Avatar.open("default") as avatar:
+        return avatar.rig(portrait(avatar, {"jawOpen": 0.3}, (0.1, 0.0), (0.0, 0.2, 0.0)))
+
+
+def red_panel(**changes: Any) -> Panel:
+    rgba = np.full((64, 96, 4), (255, 0, 0, 255), np.uint8)
+    # 12 cm to the left of the avatar's face and nearer to the viewer.
+    values: dict[str, Any] = {
+        "id": "red", "rgba": rgba, "anchor": "world",
+        "anchor_from_panel": Rigid.from_translation([-0.22, 0.05, -0.5]), "size_m": (0.15, 0.1),
+    }  # fmt: skip
+    return Panel(**(values | changes))
+
+
+def person_scenes() -> PageServer:
+    """A started server. Each page has its own, so that what it posts is its own, too."""
+    server = PageServer()
+    mesh = posed()
+    server.add_scene(
+        "person", [link_message(), topology_message(mesh.topology), avatar_message(mesh)]
+    )
+    server.add_scene("again", [link_message(), avatar_message(mesh, 2)])
+    server.add_scene("panel", [panel_message(red_panel())])
+    return server

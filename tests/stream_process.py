@@ -75,4 +75,4 @@ async def connected(stream: StreamProcess, home: Path, use: Callable[..., Any]) 
         async with session.post("/pair", json={"pin": stream.find(r"PIN (\d{6})")}) as answer:
             assert answer.status == 200, await answer.text()
         async with session.ws_connect("/link", max_msg_size=MOST_DOWN_BYTES) as ws:
-            await use(ws)
+            await use(ws, session)

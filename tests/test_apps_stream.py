@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -24,16 +26,28 @@ from apps import command
 from apps.adb_reverse import AdbError, AdbReverse
 from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.stream import devices_folder
+from apps.stream_session import StreamedAvatar
 from apps.stream_terminal import StreamTerminal, qr_text
+from avatar.bitstream import BitstreamDecoder
+from avatar.codec import Avatar
+from avatar.opening import open_avatar
 from capture.scenes import open_scene
 from headset.webxr.client_messages import Capability, EchoMessage, Hello
 from headset.webxr.devices import Devices
-from headset.webxr.messages import MOST_DOWN_BYTES, MessageKind, pack_message, parse_message
+from headset.webxr.messages import (
+    MOST_DOWN_BYTES,
+    MessageKind,
+    SectionKind,
+    pack_message,
+    parse_message,
+)
 from headset.webxr.sample_coding import DeviceSample, pack_sample
 from sessions.reader import SessionReader
 from streams.clock import now_ns
 from streams.hand_skeleton import mediapipe_joints, webxr_joints
 from streams.headset_sample import HeadsetSample
+from streams.mesh_nodes import MeshNodes
+from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid
 from streams.tracked_state import TrackedState
 from tests.headless_chromium import chromium
@@ -250,6 +264,14 @@ def test_samples_come_in_where_frames_do(monkeypatch: pytest.MonkeyPatch):
         assert next(source, None) is None
 
 
+def test_a_personal_avatar_goes_as_a_sum_and_a_shipped_one_as_a_picture(small_avatar: Path):
+    state = SCENE.state_at(0)
+    for name, kind in ((str(small_avatar), MeshNodes), ("default", MeshTexture)):
+        with open_avatar(name) as avatar:
+            streamed = StreamedAvatar(avatar)
+            assert isinstance(streamed.decode(streamed.encode(state)), kind)
+
+
 # Whole sessions
 
 
@@ -277,7 +299,7 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
     kinds: dict[MessageKind, int] = {}
     sent: list[DeviceSample] = []
 
-    async def wear(ws: aiohttp.ClientWebSocketResponse) -> None:
+    async def wear(ws: aiohttp.ClientWebSocketResponse, _: aiohttp.ClientSession) -> None:
         await ws.send_bytes(
             pack_message(Hello(Capability.GEOMETRY | Capability.H264, 64).message())
         )
@@ -346,6 +368,39 @@ def test_a_headset_drives_its_own_avatar_and_is_recorded(
                 for j in (hand.joints, mediapipe_joints(joints))
             ]
             np.testing.assert_allclose(bones[0], bones[1], atol=1e-5)
+
+
+def test_a_page_that_decodes_gets_codes_and_their_decoder(
+    started: Callable[..., StreamProcess], home: Path
+):
+    """The code payload: packets of the avatar's bitstream, and the decoder, a blob by its hash."""
+    stream = started("--source", "synthetic:still")
+    packets: list[bytes] = []
+    blobs: list[bytes] = []
+
+    async def decode(ws: aiohttp.ClientWebSocketResponse, session: aiohttp.ClientSession) -> None:
+        await ws.send_bytes(pack_message(Hello(Capability.CODE).message()))
+        while len(packets) < 5:
+            message = parse_message(await ws.receive_bytes(timeout=60.0), MOST_DOWN_BYTES)
+            if message.kind == MessageKind.SCENE and not blobs:
+                name = message.need(SectionKind.SCENE).data[-32:].hex()
+                async with session.get(f"/blob/{name}") as answer:
+                    assert answer.status == 200
+                    blobs.append(await answer.read())
+                assert hashlib.sha256(blobs[0]).hexdigest() == name
+            elif message.kind == MessageKind.AVATAR:
+                packets.append(message.need(SectionKind.CODE).data)
+                await ws.send_bytes(pack_message(_displayed(message)))
+
+    asyncio.run(connected(stream, home, decode))
+    stream.stop()
+    assert gzip.decompress(blobs[0])
+    with Avatar.open("default") as avatar:
+        decoder = BitstreamDecoder(avatar)
+        codes = [code for packet in packets if (code := decoder.decode(packet)) is not None]
+        assert len(codes) == len(packets), "the first one is a key packet"
+        assert codes[-1].world_from_head is not None
+        assert len(avatar.decode(codes[-1]).vertices) > 5000
 
 
 def _displayed(message: Any) -> Any:

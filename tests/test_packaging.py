@@ -72,14 +72,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_every_asset_and_shader(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_every_asset_shader_and_page_file(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     for asset in load_manifest().values():
         assert f"assets/{asset.file}" in names
         assert wheel.getinfo(f"assets/{asset.file}").file_size == asset.bytes
     shaders = {p.relative_to(ROOT).as_posix() for p in (ROOT / "render" / "shaders").glob("*.*")}
     assert shaders
-    assert {"assets/manifest.json", *shaders} <= names
+    page = ROOT / "headset" / "webxr" / "page"
+    served = {p.relative_to(ROOT).as_posix() for p in page.rglob("*.*") if p.is_file()}
+    assert "headset/webxr/page/vendor/three.core.min.js" in served
+    assert {"assets/manifest.json", *shaders, *served} <= names
 
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:

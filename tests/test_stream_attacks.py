@@ -570,6 +570,26 @@ def test_malformed_http_is_refused_in_one_line(server: Any, sent: bytes):
     assert len(refusals(server)) == 1
 
 
+def test_every_name_and_address_of_the_certificate_is_answered(tmp_path: Path):
+    """Real TLS that checks the host against the certificate's names."""
+    with serving(tmp_path, lan=True) as server:
+
+        async def look() -> None:
+            # Names of a machine lead to it only where a network's name server says so.
+            hosts = ["localhost", *server.options.certificate.addresses]
+            connector = aiohttp.TCPConnector(ssl=trusting(server))
+            async with aiohttp.ClientSession(connector=connector) as session:
+                for host in hosts:
+                    async with session.get(server.url(host)) as answer:
+                        assert answer.status == 200, host
+                        assert b"Pair this device" in await answer.read()
+                with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                    await session.get(server.url("127.0.0.2"))
+
+        run(look)
+        assert refusals(server) == []
+
+
 def test_loopback_alone_unless_the_network_is_asked_for(tmp_path: Path):
     def bound(server: Any) -> set[str]:
         with open("/proc/net/tcp", encoding="ascii") as table:

@@ -176,7 +176,7 @@ def test_head_and_hands_come_back_and_a_voice_is_heard(host: Host, page: OpenPag
     # Both times are the server's, mapped by one clock: their difference means something.
     lips = "visavis.sound.offset(() => visavis.people.people.get(0).shown.tMs)"
     offset = page.until(lambda: page.run(lips), "a measured offset")
-    assert abs(offset) < 5000
+    assert abs(offset) < 3000
 
 
 def test_a_panel_is_moved_by_a_pinch(host: Host, page: OpenPage):

@@ -290,6 +290,7 @@ class WebXrServer:
             return refusal(421, "this is another machine")
         token = token_of(request, secure)
         device = None if token is None else self.devices.find(token)
+        connection.known = device is not None
         if device is None:
             if not self._unpaired.take(address):
                 refuse(address, "too many requests")
@@ -297,7 +298,6 @@ class WebXrServer:
             if token is not None:
                 refuse(address, "an unknown or revoked token")
         else:
-            connection.known = True
             if not self._bucket_of(device).take():
                 refuse(address, "too many requests", device.name)
                 return refusal(429, "too many requests")

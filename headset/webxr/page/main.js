@@ -30,7 +30,8 @@ class Page {
     this.hands = new Hands(scene);
     this.pointers = new Pointers();
     this.grab = new Grab();
-    this.sound = new SpatialSound(report);
+    this.sound = new SpatialSound(
+      report, (message, transfer) => this.link.post(message, transfer));
     this.corner = new StatusCorner(document.querySelector("#status"));
     this.board = new StatusBoard(scene);
     this.drawn = new RateMeter();

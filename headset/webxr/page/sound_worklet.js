@@ -9,6 +9,7 @@ const DELAY_S = 0.06; // held before playing begins
 const RESUME_S = 0.01; // held before it goes on after a gap
 const TOO_LATE_S = 0.35; // more than this held: skip to the newest
 const GENTLE = 0.02; // played this much faster or slower to come nearer to the lips
+const JOINED_S = 0.012; // less than a piece is long
 const REPORT_EVERY = 75; // blocks of 128 samples
 
 class VoicePlayer extends AudioWorkletProcessor {
@@ -26,10 +27,14 @@ class VoicePlayer extends AudioWorkletProcessor {
     this.blocks = 0;
     this.late = 0;
     this.gaps = 0;
-    this.port.onmessage = ({ data }) => {
-      if (data.type === "speed") this.speed = 1 + Math.max(-GENTLE, Math.min(GENTLE, data.by));
-      if (data.type === "pcm") this.#store(data);
-    };
+    this.port.onmessage = ({ data }) => this.#take(data);
+  }
+
+  #take(message) {
+    if (message.type === "speed") this.speed = 1 + Math.max(-GENTLE, Math.min(GENTLE, message.by));
+    if (message.type === "pcm") this.#store(message);
+    // From the worker that decodes, past the page, which may be busy drawing.
+    if (message.type === "source") message.port.onmessage = ({ data }) => this.#take(data);
   }
 
   #store({ tMs, pcm, rate }) {
@@ -40,8 +45,13 @@ class VoicePlayer extends AudioWorkletProcessor {
       this.#restart(tMs, rate);
       position = 0;
     }
-    // Times are rounded: a piece that follows within a millisecond joins the one before.
-    if (Math.abs(position - this.write) < this.rate / 1000) position = this.write;
+    // Times are rounded, and the clock they come through is corrected now and then: a piece that
+    // nearly follows the one before joins it, and the times of all slide towards its own.
+    const apart = position - this.write;
+    if (Math.abs(apart) < JOINED_S * this.rate) {
+      this.startMs += (0.1 * 1000 * apart) / this.rate;
+      position = this.write;
+    }
     if (position < this.read) {
       this.late++;
       if (this.playing) return; // its moment has passed

@@ -1,5 +1,7 @@
 // Voices from the mouths they belong to: head-related panning, and a jitter buffer each.
 
+import { canDecode } from "./wire/voice.js";
+
 const RATE = 48000;
 const NEAR_M = 0.7;
 const CORRECTION = 0.0002; // of speed, a millisecond between sound and lips
@@ -22,29 +24,17 @@ class Voice {
       this.report = data;
       this.reportedAt = performance.now();
     };
-    this.decoder = null;
   }
 
   hear(tMs, pcm, rate) {
     this.player.port.postMessage({ type: "pcm", tMs, pcm, rate }, [pcm.buffer]);
   }
 
-  /** An Opus packet, for a worker that does not decode itself. */
-  hearOpus(tMs, packet) {
-    if (!this.decoder || this.decoder.state === "closed") {
-      this.decoder = new AudioDecoder({
-        output: (sound) => {
-          const pcm = new Float32Array(sound.numberOfFrames);
-          sound.copyTo(pcm, { planeIndex: 0, format: "f32-planar" });
-          this.hear(sound.timestamp / 1000, pcm, sound.sampleRate);
-          sound.close();
-        },
-        error: () => this.decoder?.state !== "closed" && this.decoder?.close(),
-      });
-      this.decoder.configure({ codec: "opus", sampleRate: RATE, numberOfChannels: 1 });
-    }
-    this.decoder.decode(
-      new EncodedAudioChunk({ type: "key", timestamp: Math.round(1000 * tMs), data: packet }));
+  /** A port that takes pieces of sound from wherever they are decoded. */
+  source() {
+    const { port1, port2 } = new MessageChannel();
+    this.player.port.postMessage({ type: "source", port: port1 }, [port1]);
+    return port2;
   }
 
   place({ x, y, z }, facing) {
@@ -70,9 +60,11 @@ class Voice {
 }
 
 export class SpatialSound {
-  /** `report(text)`: told when this browser cannot play what comes. */
-  constructor(report) {
+  /** `report(text)`: told when this browser cannot play what comes; `post(message, transfer)`: to
+   *  the worker. */
+  constructor(report, post) {
     this.report = report;
+    this.post = post;
     this.context = null;
     /** Somebody speaks, and nobody clicked yet: browsers are silent until then. */
     this.unheard = false;
@@ -98,19 +90,23 @@ export class SpatialSound {
     }
   }
 
-  /** A "sound" message: pcm at a rate, or an opus packet. Without a click so far it is not heard. */
-  receive({ person, tMs, pcm, rate, opus }) {
+  /** A "sound" message: pcm at a rate, or the first packets of somebody whose voice the worker can
+   *  decode as soon as it knows where to. Without a click so far nothing is heard. */
+  receive({ person, tMs, pcm, rate }) {
     this.unheard = this.starting === null;
     if (!this.ready || this.context.state !== "running") return;
-    if (!pcm && typeof AudioDecoder === "undefined") {
+    if (!pcm && !canDecode()) {
       if (!this.told) this.report("this browser cannot decode the voice");
       this.told = true;
       return;
     }
     let voice = this.voices.get(person);
-    if (!voice) this.voices.set(person, (voice = new Voice(this.context)));
+    if (!voice) {
+      this.voices.set(person, (voice = new Voice(this.context)));
+      const port = voice.source();
+      this.post({ type: "voice", person, port }, [port]);
+    }
     if (pcm) voice.hear(tMs, pcm, rate);
-    else if (opus) voice.hearOpus(tMs, opus);
   }
 
   gone(person) {

@@ -1,8 +1,9 @@
 // The page's worker: keeps the socket, the clock and the decoders, so that drawing never waits.
 //
 // To the page: topology, avatar, personGone, panel, panelGone, video, sound, link. From it: sample,
-// displayed, panelMoved, wish, stop. Times (tMs) are milliseconds since 1970 by this machine's
-// monotonic clock (performance.timeOrigin + performance.now()), in page and worker alike.
+// displayed, panelMoved, wish, stop, and voice: a port to the audio thread, where a person's sound then
+// goes. Times (tMs) are milliseconds since 1970 by this machine's monotonic clock
+// (performance.timeOrigin + performance.now()), in page and worker alike.
 
 import { Blobs } from "./wire/blobs.js";
 import * as client from "./wire/client_messages.js";
@@ -13,6 +14,7 @@ import { PersonStream } from "./wire/person_stream.js";
 import { packSample, parseView } from "./wire/sample.js";
 import { ServerSocket } from "./wire/server_socket.js";
 import { VideoTexture } from "./wire/texture_video.js";
+import { Voice } from "./wire/voice.js";
 
 const ASK_MS = 1000;
 const FIRST_ASKS = 5;
@@ -30,10 +32,11 @@ class PageWorker {
     const base = `${protocol}//${host}`;
     this.blobs = new Blobs(`${base}/blob/`);
     this.clock = new RemoteClock();
+    this.voices = new Map(); // person -> Voice, where the page gave a port for it
     this.people = new Map();
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: nowMs() };
     this.controls = false;
-    this.eye = null;
+    this.wish = null;
     this.videoViews = new Map();
     this.video = new VideoTexture(
       (frameId, frame) => this.#showVideo(frameId, frame),
@@ -60,7 +63,6 @@ class PageWorker {
 
   #act(message) {
     if (message.type === "sample") {
-      this.eye = message.head.xyz;
       // A sample that waits is worth less than the one after it.
       const bytes = packSample(message);
       if (this.lane?.send(bytes)) return;
@@ -77,7 +79,11 @@ class PageWorker {
       if (shownMs !== undefined) this.traffic.ages.push(tMs - shownMs);
     } else if (message.type === "panelMoved") {
       this.socket.send(client.panelMoved(message));
+    } else if (message.type === "voice") {
+      this.voices.get(message.person)?.close();
+      this.voices.set(message.person, new Voice(message.port));
     } else if (message.type === "wish") {
+      this.wish = message; // told again to every server that is reached
       this.socket.send(client.wish(message.payload, message.mostBitsS));
     } else if (message.type === "stop") {
       this.timers.forEach(clearInterval);
@@ -96,6 +102,7 @@ class PageWorker {
     let can = Can.GEOMETRY | Can.NODES | Can.CODE | Can.OPUS;
     if (VideoDecoder) can |= Can.H264 | Can.VIDEO;
     this.socket.send(client.hello(can, TEXTURE_SIZE, navigator?.userAgent ?? "page"));
+    if (this.wish) this.socket.send(client.wish(this.wish.payload, this.wish.mostBitsS));
     for (let k = 0; k < FIRST_ASKS; k++) setTimeout(() => this.#ask(), 50 * k);
   }
 
@@ -135,13 +142,19 @@ class PageWorker {
       this.#post({ type: "panelGone", id: new TextDecoder().decode(findPart(message, Part.TEXT)?.data) });
     } else if (kind === Kind.AUDIO) {
       const packet = findPart(message, Part.OPUS)?.data.slice();
-      if (packet) this.#post({ type: "sound", person, tMs: this.#local(milliseconds(message.tNs)), opus: packet });
+      if (packet) this.#hearVoice(person, this.#local(milliseconds(message.tNs)), packet);
     } else if (kind === Kind.VIDEO) {
       this.#readVideo(message);
     } else if (kind === Kind.LANE) {
       this.lane?.close();
       this.lane = new DatagramLane(this.scope.location, client.readLane(message), (bytes) => this.#take(bytes));
     }
+  }
+
+  #hearVoice(person, tMs, packet) {
+    const voice = this.voices.get(person);
+    if (voice) voice.hear(tMs, packet);
+    else this.#post({ type: "sound", person, tMs, opus: packet });
   }
 
   #stream(person) {
@@ -164,6 +177,8 @@ class PageWorker {
     if (scene.number === 0 && !scene.decoder) {
       this.people.get(person)?.close();
       this.people.delete(person);
+      this.voices.get(person)?.close();
+      this.voices.delete(person);
       this.#post({ type: "personGone", person });
     } else {
       this.#stream(person).describe(scene);
