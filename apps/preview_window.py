@@ -55,7 +55,7 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
             source,
             recording_of(preview, source) as taps,
             _imagining(preview, board, view, taps) as imagined,
-            open_stages(preview, source, window.renderer.render, board) as stages,
+            open_stages(preview, source, window.renderer.render, board=board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
             _show(window, pipeline, Hud(meter), preview.seconds, imagined)
