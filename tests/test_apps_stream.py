@@ -34,7 +34,7 @@ from avatar.codec import Avatar
 from avatar.opening import open_avatar
 from capture.scenes import open_scene
 from headset.webxr.certificate import given_certificate, make_certificate
-from headset.webxr.client_messages import Capability, EchoMessage, Hello
+from headset.webxr.client_messages import Capability, Displayed, EchoMessage, Hello
 from headset.webxr.devices import Devices
 from headset.webxr.messages import (
     MOST_DOWN_BYTES,
@@ -410,9 +410,6 @@ def test_a_page_that_decodes_gets_codes_and_their_decoder(
 
 
 def _displayed(message: Any) -> Any:
-    from headset.webxr.certificate import given_certificate, make_certificate
-from headset.webxr.client_messages import Displayed
-
     return Displayed(message.frame_id, message.person, now_ns() + 7_000_000_000, 1.0).message()
 
 
