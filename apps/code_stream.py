@@ -11,8 +11,9 @@ from streams.avatar_code import AvatarCode
 
 KBIT_S = 20.0
 """Of all messages, at most."""
-MESSAGE_BYTES = 34
-"""Of a message of the wire besides its packet: header, section, padding (docs/wire_format.md)."""
+MESSAGE_BYTES = 12
+"""Of a message of the wire besides its packet: its header, and the WebSocket's
+(docs/wire_format.md)."""
 CODE_OPTIONS = BitstreamOptions(kbit_s=KBIT_S, header_bytes=MESSAGE_BYTES)
 
 

@@ -313,7 +313,8 @@ def told(way: Way, size: int, fps: float, others: OtherWays) -> dict[str, Any]:
     latencies = way.latencies or [np.nan]
     row: dict[str, Any] = {
         "size": size, "fps": fps, "way": way.name,
-        "latency ms p50": round(float(np.median(latencies)), 1),
+        "latency ms p10": round(float(np.quantile(latencies, 0.1)), 1),
+        "p50": round(float(np.median(latencies)), 1),
         "p95": round(float(np.quantile(latencies, 0.95)), 1),
         "frames a second": round(float(np.median(way.rates)), 1),
         "Mbit/s": round(float(np.median(way.kbit_s)) / 1e3, 2),

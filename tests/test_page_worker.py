@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -28,7 +28,7 @@ from streams.shown_panels import ShownPanels
 from streams.view import View
 from tests.page_browser import FILES, arrays, browser_page
 from tests.stream_server import paired
-from tests.test_wire_mesh import jumping, moments
+from tests.test_wire_mesh import jumping, moments, random_nodes
 
 LEAST_PSNR = 32.0
 """Of a texture through H.264 at crf 20 and 4:2:0."""
@@ -229,6 +229,43 @@ def test_two_people_are_two_streams(stage: Stage, people: list[MeshTexture]) -> 
     }  # fmt: skip
     stage.presentation.remove(2)
     stage.until("seen.gone.includes(2)", lambda _k: None)
+
+
+def test_a_basis_comes_once_and_its_coefficients_with_each_mesh(stage: Stage) -> None:
+    nodes = random_nodes()
+    stage.page.evaluate("seen.topologies.length = 0, seen.keep.add('all'), 0")
+
+    def show(k: int) -> None:
+        moment = nodes.nodes * np.float32(1.0 + 0.01 * k)
+        mesh = replace(nodes, t_ns=now_ns(), nodes=moment)
+        stage.presentation.show(mesh, person=3)
+
+    find = "[...seen.kept.values()].filter(({person}) => person === 3)"
+    stage.until(f"{find}.length > 3", show)
+    (message, *_) = arrays(stage.page.evaluate(f"{find}.slice(-1).map(plain)"))
+    stage.page.evaluate("seen.keep.clear(), seen.kept.clear(), 0")
+    topology = arrays(stage.page.evaluate("seen.topologies.map(plain)"))
+    assert len(topology) == 1
+    basis = topology[0]["basis"]
+    assert (basis["planes"]["values"] == nodes.basis.planes.ravel()).all()
+    assert (basis["mean"]["rgb"] == nodes.basis.mean.ravel()).all()
+    assert (basis["scale"] == nodes.basis.scale).all()
+    assert (basis["grid"], basis["space"]) == ([5, 6], "additive")
+    texture = message["texture"]
+    assert texture["kind"] == "nodes"
+    assert (texture["gain"] == nodes.gain).all()
+    # The moment's factor is not told: the first plane gives it.
+    shown = texture["nodes"].reshape(nodes.nodes.shape)
+    used = nodes.basis.scale > 0
+    factor = float((shown[..., 0] / nodes.nodes[..., 0]).mean())
+    assert factor >= 0.99
+    picture, wanted = (
+        nodes.basis.picture(n.astype(np.float32), nodes.gain).astype(int)
+        for n in (shown, nodes.nodes * factor)
+    )
+    assert np.abs(picture - wanted).max() <= 2
+    assert (shown[..., ~used] == 0).all()
+    stage.presentation.remove(3)
 
 
 def test_samples_arrive_on_the_servers_clock(stage: Stage, people: list[MeshTexture]) -> None:

@@ -253,6 +253,20 @@ def test_panels_become_quad_layers_where_they_are_granted(
     bench.require_clean()
 
 
+def test_an_error_in_one_step_does_not_stop_the_others(bench: OpenPage) -> None:
+    bench.run(
+        "() => { visavis.stage.beforeDrawing.unshift(() => { throw new Error('a broken step') }) }"
+    )
+    frames = bench.run("visavis.stage.frames")
+    bench.until(lambda: bench.run("visavis.stage.frames") > frames + 2, "drawing on")
+    bench.until(lambda: bench.status() == "a broken step", "words for it")
+    assert [error for error in bench.errors if "a broken step" in error] == bench.errors
+    assert len(bench.errors) == 1  # told once, not once a frame
+    bench.run("() => { visavis.stage.beforeDrawing.shift(); visavis.report(null) }")
+    bench.errors.clear()
+    bench.until(lambda: bench.status() != "a broken step", "the end of it")
+
+
 def test_people_sit_side_by_side_and_leave(bench: OpenPage, server: PageServer) -> None:
     mesh = posed()
     both = [

@@ -68,8 +68,8 @@ class TextureVideoEncoder(Closing):
         require_array("TextureVideoEncoder.encode", rgb, np.uint8, (None, None, 3))
         if rgb.shape[:2] != self.size[::-1]:
             rgb = np.asarray(cv2.resize(rgb, self.size, interpolation=cv2.INTER_AREA), np.uint8)
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        frame = self._reformatter.reformat(frame, format="yuv420p", **COLOUR)
+        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), format="rgb24")
+        frame = self._reformatter.reformat(frame, format="yuv420p", threads=1, **COLOUR)
         frame.pts, frame.time_base = self._count, Fraction(1, self.options.fps)
         frame.pict_type = PictureType.I if key or self._count == 0 else PictureType.NONE
         self._count += 1

@@ -16,7 +16,6 @@ export class Orbit {
     this.now = { ...this.wanted };
     this.halfWidth = 0; // metres about the target that are to be seen, if more than one person's
     this.fingers = new Map();
-    this.changed = true;
     element.style.touchAction = "none";
     element.addEventListener("pointerdown", (event) => this.#down(element, event));
     element.addEventListener("pointermove", (event) => this.#move(event));

@@ -24,8 +24,8 @@ export class QuadLayers {
     const wanted = new Set([...panels].filter((panel) => panel.visible));
     let changed = false;
     for (const [panel, layer] of this.layers) {
-      const { canvas } = panel.board;
-      if (wanted.has(panel) && layer.pixels[0] === canvas.width && layer.pixels[1] === canvas.height) continue;
+      const { width, height } = panel.board.canvas, [was, high] = layer.pixels;
+      if (wanted.has(panel) && was === width && high === height) continue;
       this.#remove(panel);
       changed = true;
     }

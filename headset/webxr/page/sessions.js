@@ -3,6 +3,7 @@
 const MODES = { vr: "immersive-vr", ar: "immersive-ar" };
 const OPTIONAL = ["hand-tracking", "layers"];
 const FASTEST_HZ = 90; // more costs battery and shows no more of a face
+const FOVEATION = 0.3;
 const PATIENCE_MS = 1000;
 
 /** Which sessions this browser offers: {vr, ar}. */
@@ -67,6 +68,8 @@ export class Sessions extends EventTarget {
         await session.end().catch(() => {}); // or the headset would show nothing, for ever
         throw error;
       }
+      // three.js asks for all of it, which blurs a face that is not in the middle.
+      this.renderer.xr.setFoveation(FOVEATION);
       if (over) return; // taken off before it began
       this.session = session;
       this.mode = kind;

@@ -2,7 +2,9 @@
 // the direction that it sees now in the picture that was drawn for an earlier head pose. Turning the
 // head therefore costs nothing; walking shows as the picture's own delay.
 
-import { GLSL3, LinearFilter, Matrix3, Matrix4, NoBlending, RawShaderMaterial, Texture, Vector3 } from "./vendor/three.module.min.js";
+import {
+  GLSL3, LinearFilter, Matrix3, Matrix4, NoBlending, RawShaderMaterial, Texture, Vector3,
+} from "./vendor/three.module.min.js";
 import { triangle } from "./avatar_texture.js";
 import { matrixOf } from "./panels.js";
 
