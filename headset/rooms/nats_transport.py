@@ -33,8 +33,9 @@ class NatsError(ConnectionError):
 class NatsTransport:
     """A `relay.Trunk`. Connects again by itself when the broker was away."""
 
-    def __init__(self, client: Client, log: Callable[[str], None]) -> None:
-        self._client, self._log = client, log
+    def __init__(self, client: Client) -> None:
+        """Use `open`."""
+        self._client, self.closing = client, False
         self._subscriptions: dict[str, Subscription] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self.lost = 0
@@ -52,6 +53,7 @@ class NatsTransport:
             ) from error
 
         said = ""
+        made: list[Self] = []
 
         async def failed(error: Exception) -> None:
             nonlocal said
@@ -60,7 +62,8 @@ class NatsTransport:
                 log(said)
 
         async def away() -> None:
-            log("broker: connection lost, trying again")
+            if not made or not made[0].closing:
+                log("broker: connection lost, trying again")
 
         async def back() -> None:
             nonlocal said
@@ -82,7 +85,8 @@ class NatsTransport:
                 f"--nats {_without_password(url)}: cannot be reached ({reason}); is nats-server "
                 "running there?"
             ) from error
-        return cls(client, log)
+        made.append(cls(client))
+        return made[0]
 
     async def join(self, room: str, heard: Callable[[bytes], None]) -> None:
         """Hand on what other relays say in that room from now on; our own comes back too."""
@@ -112,6 +116,7 @@ class NatsTransport:
 
     async def close(self) -> None:
         """May be called twice."""
+        self.closing = True
         if not self._client.is_closed:
             await _quietly(self._client.close())
 

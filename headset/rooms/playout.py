@@ -93,6 +93,8 @@ class SoundPlayout:
     """How far the line may be from where it should be while somebody speaks; in a pause a fifth."""
     QUIET = 100.0
     """RMS of 16-bit samples below which nobody hears a cut."""
+    NOTICED_NS = 45_000_000
+    """Later than that against the lips nothing is heard."""
     MOST_WAITING = 64
 
     def __init__(self, delay: PlayoutDelay) -> None:
@@ -147,6 +149,8 @@ class SoundPlayout:
         with self._lock:
             while left > 0:
                 at_ns = content_ns + (count - left) * 1_000_000_000 // RATE
+                if at_ns - self._line_ns > self.NOTICED_NS:
+                    self._line = self._line[:0]  # nobody took it in time
                 if not len(self._line):
                     self._fill(at_ns)
                 if not len(self._line):  # nobody speaks
@@ -186,8 +190,11 @@ class SoundPlayout:
             elif len(self._packets) > 1:
                 self._decoder.decode(self._packets.pop(first)[1].packet)
                 self._next, self.late = first + 1, self.late + 1
-            else:
+            elif at_ns - t_ns <= self.NOTICED_NS:
                 break  # there is nothing better
+            else:
+                del self._packets[first]
+                self._next, self.late = first + 1, self.late + 1
         else:
             # Nothing is known of what comes: a pause of the network or of the speaker.
             self._silence(PAUSE_NS, at_ns)
