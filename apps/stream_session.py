@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from apps.adb_reverse import AdbError, AdbReverse
+from apps.code_stream import CodeStream
 from apps.display import has_display
 from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.page_shaders import page_shaders
@@ -100,7 +101,7 @@ class StreamSession:
         )
         self._board: PanelBoard | None = None
         self._recording: Recording | None = None
-        self._packets: CodePackets | None = None
+        self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class StreamSession:
             from avatar.page_decoder import page_decoder
 
             self.presentation.describe_avatar(0, self.blobs.add(page_decoder(avatar)))
-            self._packets = CodePackets(avatar, self.presentation)
+            self._codes = CodeStream(avatar, self.presentation.show_code)
             yield replace(
                 stages, avatar=StreamedAvatar(avatar), panels_of=shown_panels(self._board)
             )
@@ -225,8 +226,8 @@ class StreamSession:
 
         def code(made: AvatarCode) -> None:
             recorded.code(made)
-            if self._packets is not None:
-                self._packets.take(made)
+            if self._codes is not None and self.presentation.statistics():
+                self._codes.take(made)
             if self._streamed_room is not None:
                 self._streamed_room.say_code(made)
 
@@ -244,9 +245,9 @@ class StreamSession:
             self.source.put(sample)
 
     def _need_key(self, person: int) -> None:
-        packets = self._packets
-        if person == 0 and packets is not None:
-            packets.request_key()
+        codes = self._codes
+        if person == 0 and codes is not None:
+            codes.need_key()
         elif person and self._streamed_room is not None:
             self._streamed_room.need_key(person)
 
@@ -271,26 +272,6 @@ class StreamedAvatar:
     def decode(self, code: AvatarCode, view: View | None = None) -> MeshTexture:
         """A MeshTexture or MeshNodes: everything that takes it here takes both."""
         return self._decode(code, view)
-
-
-class CodePackets:
-    """Codes to the packets of the avatar's bitstream, as long as a page is there to take them."""
-
-    def __init__(self, avatar: Any, presentation: Presentation) -> None:
-        from avatar.bitstream import BitstreamEncoder
-
-        self._encoder, self._presentation = BitstreamEncoder(avatar), presentation
-
-    def request_key(self) -> None:
-        """The next packet needs no earlier one; from any thread."""
-        self._encoder.request_key()
-
-    def take(self, code: AvatarCode) -> None:
-        """One code, in order."""
-        if self._presentation.statistics():
-            packet = self._encoder.encode(code)
-            if packet is not None:
-                self._presentation.show_code(packet, code.t_ns)
 
 
 def _lanes(session: StreamSession, lan: bool) -> DatagramLanes | None:

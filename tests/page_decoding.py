@@ -118,7 +118,7 @@ def made_up_glasses(rng: np.random.Generator) -> Spectacles:
     depth = (0.02 + 0.002 * rng.normal(size=(9, 25))).astype(np.float32)
     temples = (0.05 * rng.normal(size=(2, 3, 2, 3))).astype(np.float32)
     unit = np.array([0.002, 0.002, 0.02, 0.01], np.float32)
-    return Spectacles(depth, temples, unit, np.zeros((112, 240), np.uint8))
+    return Spectacles(depth, temples, unit, np.zeros((112, 240, 3), np.uint8))
 
 
 def gesturing(avatar: Avatar | PersonalAvatar, count: int, seed: int) -> list[AvatarCode]:

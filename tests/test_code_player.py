@@ -15,7 +15,7 @@ from apps.code_stream import CodeStream
 from avatar.bitstream import BitstreamDecoder, BitstreamEncoder, BitstreamOptions
 from avatar.page_decoder import page_decoder
 from avatar.personal_avatar import PersonalAvatar
-from headset.webxr.messages import Message, MessageKind, Section, SectionKind, pack_message
+from headset.webxr.messages import SectionKind, code_tells_time, pack_code
 from tests.page_decoding import SCRIPT, Json, gesturing, made_up_model, run_node, text
 
 PLAYER = SCRIPT.with_name("player.mjs")
@@ -186,10 +186,12 @@ def test_the_stage_sends_within_its_rate_and_keys_on_request(avatar: PersonalAva
             stage.need_key()
         stage.take(code)
     begun_ns = codes[0].t_ns + 10**9
-    settled = [Message(MessageKind.AVATAR, (Section(SectionKind.CODE, packet),), 1, t_ns)
-               for packet, t_ns in sent if t_ns >= begun_ns]  # fmt: skip
+    settled = [pack_code(0, 1, packet) for packet, t_ns in sent if t_ns >= begun_ns]
     seconds = (codes[-1].t_ns - begun_ns) / 1e9
-    assert 15.0 < 8e-3 * sum(len(pack_message(message)) for message in settled) / seconds < 20.0
+    assert 15.0 < 8e-3 * sum(len(message) for message in settled) / seconds < 20.0
+    assert all(code_tells_time(packet, t_ns) for packet, t_ns in sent)
+    # As the packets of somebody in a room, whose machine has another clock.
+    assert not any(code_tells_time(packet, t_ns + 5_000_000) for packet, t_ns in sent)
     joined = BitstreamDecoder(avatar)
     after = next(packet for packet, t_ns in sent if t_ns >= codes[100].t_ns)
     assert joined.decode(after) is not None  # it needs no earlier one

@@ -116,6 +116,15 @@ def test_damaged_files_are_refused(personal: bytes, tmp_path: Path) -> None:
         "another version": save(
             tensors, {**metadata, "about": json.dumps({**about, "version": 99})}
         ),
+        "nothing about it": save(tensors, {"about": "null"}),
+        "no options of hands": save(
+            tensors, {"about": json.dumps({**about, "hand": {**about["hand"], "follow": None}})}
+        ),
+        "too many faces": changed(topology__faces=far.repeat(20, 0) * 0),
+        "too many planes": changed(
+            texture__planes=np.zeros((68, 512, 512, 3), np.int8),
+            texture__scale=np.ones(68, np.float32),
+        ),
         "no groups": save(tensors, {**metadata, "about": json.dumps({**about, "groups": None})}),
         "huge groups": save(
             tensors, {**metadata, "about": json.dumps({**about, "groups": [[0, 10**12]] * 4})}

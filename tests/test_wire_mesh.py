@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,13 @@ def hand(side: str, at: npt.ArrayLike, turn: npt.ArrayLike) -> HandPose:
     return HandPose(side, joints, wrist_frame(joints, side), joint_angles(joints, side), 1.0)
 
 
-def moments(count: int, hands: bool = True) -> list[MeshTexture]:
-    """A person whose head, face and hands move smoothly."""
+def moments(count: int) -> list[MeshTexture]:
+    """A person whose head, face and one hand move smoothly."""
+    return list(made_moments()[:count])
+
+
+@cache
+def made_moments(count: int = 10) -> tuple[MeshTexture, ...]:
     rng = np.random.default_rng(3)
     start, pull = rng.normal(size=(2, GEOMETRY)).astype(np.float32)
     found = []
@@ -51,11 +57,10 @@ def moments(count: int, hands: bool = True) -> list[MeshTexture]:
             seen = (hand("left", (-0.2, -0.1 + 0.003 * k, -0.5), (0.3, 0.02 * k, 0.1)),)
             geometry = 0.7 * start + np.float32(0.03 * k) * pull
             code = AvatarCode(
-                k, avatar.id, geometry, np.zeros(APPEARANCE, np.float32), STRAIGHT, head,
-                seen if hands else (),
+                k, avatar.id, geometry, np.zeros(APPEARANCE, np.float32), STRAIGHT, head, seen,
             )  # fmt: skip
             found.append(avatar.decode(code))
-    return found
+    return tuple(found)
 
 
 def jumping(count: int = 40) -> list[MeshTexture]:

@@ -31,6 +31,7 @@ from headset.webxr.messages import (
     MessageKind,
     Section,
     SectionKind,
+    code_tells_time,
     pack_code,
     pack_message,
     parse_message,
@@ -376,7 +377,8 @@ class ClientSession:
 
     async def _send_frame(self, stream: PersonStream, message: Message) -> None:
         code = message.find(SectionKind.CODE)
-        if code is not None and len(message.sections) == 1:
+        alone = code is not None and len(message.sections) == 1
+        if code is not None and alone and code_tells_time(code.data, message.t_ns):
             data = pack_code(message.person, message.frame_id, code.data, message.key)
         else:
             data = pack_message(message)

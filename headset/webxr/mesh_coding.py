@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from headset.webxr.mesh_description import QUANTUM_M, MeshDescription, quantised
+from headset.webxr.mesh_description import QUANTUM_M, MeshDescription, quantised, rounded
 from headset.webxr.messages import MessageError
 from streams.rigid import wxyz_from_exact_rotations
 
@@ -81,8 +81,8 @@ class MeshEncoder:
                 f"MeshEncoder.encode: expected ({self.description.vertices}, 3) vertices, "
                 f"got {vertices.shape}"
             )
-        poses, local = self._poses.of(vertices)
-        steps = quantised(local)
+        poses, steps = self._poses.of(vertices)
+        steps = rounded(steps)
         key = key or self._last is None
         base_id, base = (0, self._rest) if key or self._last is None else self._last
         change = self._padded
@@ -162,8 +162,8 @@ class _PieceMotion:
         self._count = description.vertices
 
     def of(self, vertices: Float32) -> tuple[Float32, Float32]:
-        """(P, 7) float32 poses wxyz xyz, world_from_piece, and (V, 3) the vertices in the pieces'
-        frames."""
+        """(P, 7) float32 poses wxyz xyz, world_from_piece, and (3, V) float32 the vertices in the
+        pieces' frames, in steps that are not rounded yet."""
         now = vertices[self._chosen].astype(np.float64)
         if not np.isfinite(now).all():
             raise ValueError("mesh: expected finite vertices")
@@ -180,12 +180,16 @@ class _PieceMotion:
         poses = np.empty((len(now), 7), POSE)
         poses[:, :4] = wxyz_from_exact_rotations(turned.transpose(0, 2, 1))
         poses[:, 4:] = (now_centre - rest_centre @ turned)[:, 0]
-        local = np.empty((self._count, 3), np.float32)
-        rotations = [_rotation(pose[:4].astype(np.float64)) for pose in poses]
+        steps = np.empty((3, self._count), np.float32)
+        steps_from_piece = [
+            (_rotation(pose[:4].astype(np.float64)) / QUANTUM_M).T for pose in poses
+        ]
         for piece, rows in self._slices:
-            rotation = rotations[piece].astype(np.float32)
-            np.matmul(vertices[rows] - poses[piece, 4:], rotation, out=local[rows])
-        return poses, local
+            turned_back = steps_from_piece[piece].astype(np.float32)
+            out = steps[:, rows]
+            np.matmul(turned_back, vertices[rows].T, out=out)
+            out -= (steps_from_piece[piece] @ poses[piece, 4:]).astype(np.float32)[:, None]
+        return poses, steps
 
 
 def _runs(piece_of: npt.NDArray[np.uint8]) -> list[tuple[int, slice]]:

@@ -144,7 +144,12 @@ def quantised(local: npt.NDArray[np.floating]) -> Int16:
 
     Raises ValueError for what is too far from its piece's centre, or not finite.
     """
-    steps = np.rint(local.T * np.float32(1.0 / QUANTUM_M))
+    return rounded(local.T * np.float32(1.0 / QUANTUM_M))
+
+
+def rounded(steps: npt.NDArray[np.floating]) -> Int16:
+    """(3, V) steps to the nearest whole ones. Raises ValueError as `quantised`."""
+    steps = np.rint(steps)
     if not np.abs(steps).max(initial=0.0) <= 32767.0:
         raise ValueError(
             f"mesh: expected vertices within {32767 * QUANTUM_M:.2f} m of their piece's centre"
@@ -195,20 +200,22 @@ def _prediction(faces: Int32, weld: Int32, rest: Float32) -> tuple[Int32, Int32]
         return np.zeros(0, np.int32), np.zeros((3, 0), np.int32)
     links = _links(faces, count)
     part_of = csgraph.connected_components(links, directed=False)[1]
-    rank, placed = np.full(count, -1, np.int64), 0
     _, starts = np.unique(part_of, return_index=True)
-    for start in starts[weld[starts] == starts]:  # copies at a cut are parts of their own here
-        visited = csgraph.breadth_first_order(
-            links, int(start), directed=False, return_predecessors=False
-        )
-        rank[visited] = placed + np.arange(len(visited))
-        placed += len(visited)
+    starts = starts[weld[starts] == starts]  # copies at a cut are parts of their own here
+    # One search over all parts, from a point beyond the last that leads to each of them.
+    coo = links.tocoo()
+    ways = [np.full(len(starts), count), coo.row, coo.col], [starts, coo.col, coo.row]
+    rows, columns = map(np.concatenate, ways)
+    shape, each = (count + 1, count + 1), np.ones(len(rows), np.int8)
+    graph = sparse.csr_array((each, (rows, columns)), shape=shape)
+    visited = csgraph.breadth_first_order(graph, count, return_predecessors=False)[1:]
+    rank, placed = np.full(count, -1, np.int64), len(visited)
+    rank[visited] = np.arange(placed)
     copies = np.nonzero(weld != np.arange(count))[0]
     rank[copies] = placed + np.arange(len(copies))
     order = np.argsort(rank).astype(np.int32)
     found = np.full((3, count), count, np.int64)
     # One neighbour: of those decoded before, the first.
-    coo = links.tocoo()
     a, b = np.concatenate([coo.row, coo.col]), np.concatenate([coo.col, coo.row])
     before = rank[b] < rank[a]
     a, b = a[before], b[before]

@@ -176,8 +176,14 @@ def pack_message(message: Message) -> bytes:
 
 def pack_code(person: int, frame_id: int, packet: bytes, key: bool = False) -> bytes:
     """An avatar frame that is one packet of the bitstream, with 8 bytes before it instead of 32.
-    Its time is not told: the packet tells it modulo 65,536 ms."""
+    Its time is not told: the packet must tell it modulo 65,536 ms (`code_tells_time`)."""
     return CODE_HEADER.pack(MessageKind.CODE, KEY if key else 0, person, frame_id) + packet
+
+
+def code_tells_time(packet: bytes, t_ns: int) -> bool:
+    """Whether a packet's own time, bytes 1 and 2 in milliseconds modulo 65,536, is that of `t_ns`:
+    another person's packets tell the time of another machine."""
+    return packet[1:3] == ((t_ns // 1_000_000) & 0xFFFF).to_bytes(2, "big")
 
 
 def parse_message(data: bytes, most_bytes: int = MOST_UP_BYTES) -> Message:

@@ -22,7 +22,8 @@ export { DecoderFileError } from "./tensor_file.js";
 
 const VERSION = 1;
 const MOST_VERTICES = 1 << 17;
-const MOST_TEXELS = 1 << 24;
+const MOST_FACES = 1 << 18;
+const MOST_TEXELS = 1 << 24; // of a picture, and of all planes together
 const ORIGIN = [0, 0, 0];
 
 export class AvatarDecoder {
@@ -147,10 +148,16 @@ function readTopology(file, count) {
     throw new DecoderFileError(`decoder file: expected ${MOST_VERTICES} vertices at most`);
   }
   const faces = file.indices("topology.faces", [null, 3], count);
+  if (faces.length > 3 * MOST_FACES) {
+    throw new DecoderFileError(`decoder file: expected ${MOST_FACES} faces at most`);
+  }
   const surface = picture(file, "topology.surface", 4);
   const mean = picture(file, "texture.mean", 3);
   const values = file.array("texture.planes", "I8", [null, null, null, 3]);
   const [planes, height, width] = file.shape("texture.planes");
+  if (planes * width * height > MOST_TEXELS) {
+    throw new DecoderFileError("decoder file: texture.planes: too large, at most 2^24 texels");
+  }
   const grid = about.grid;
   const fits = Array.isArray(grid) && grid.length === 2 && grid.every((n) => Number.isInteger(n) && n > 0 && n <= 256);
   if (!fits || planes % 4 || !planes || !["additive", "log"].includes(about.space)) {

@@ -9,15 +9,19 @@ import {
 } from "./rigid.js"; // prettier-ignore
 import { DecoderFileError } from "./tensor_file.js";
 
+const NUMBERS = [
+  "sleeve_m", "least_sleeve_m", "wrist_flexion", "wrist_deviation", "follow", "stretch", "thumb_roll",
+]; // prettier-ignore
 const EYE = [1, 0, 0, 0, 1, 0, 0, 0, 1];
 
 export class HandRig {
   constructor(file) {
     this.options = file.about.hand;
-    for (const name of ["sleeve_m", "least_sleeve_m", "wrist_flexion", "wrist_deviation", "follow", "stretch"]) {
-      if (!Number.isFinite(this.options?.[name])) {
-        throw new DecoderFileError(`decoder file: hand.${name}: expected a number`);
-      }
+    const carpus = this.options?.metacarpal_base;
+    const numbers = NUMBERS.map((name) => this.options?.[name]);
+    const whole = Array.isArray(carpus) && carpus.length === 3 && [...numbers, ...carpus].every(Number.isFinite);
+    if (!whole) {
+      throw new DecoderFileError(`decoder file: hand: expected numbers ${NUMBERS.join(", ")} and metacarpal_base`);
     }
     this.vertices = file.array("hand.vertices", "F32", [null, 3]);
     this.count = this.vertices.length / 3;

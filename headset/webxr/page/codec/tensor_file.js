@@ -25,6 +25,9 @@ export class TensorFile {
     } catch (error) {
       throw new DecoderFileError(`decoder file: expected a header in JSON, got ${error.message}`);
     }
+    if (this.about === null || typeof this.about !== "object") {
+      throw new DecoderFileError("decoder file: about: expected an object");
+    }
     this.data = bytes.subarray(8 + size);
     this.array = this.array.bind(this);
   }
