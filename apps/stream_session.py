@@ -75,7 +75,7 @@ def run_stream(stream: Stream) -> None:
         # The terminal says where the page is before models are loaded, which takes seconds.
         session.server.start()
         terminal = StreamTerminal(session.server)
-        terminal.welcome(outward_address() if stream.lan else None, session.usb(opened))
+        terminal.welcome(session.host(), session.usb(opened))
         stages = opened.enter_context(session.stages(draw))
         pipeline = opened.enter_context(Pipeline(stages, taps=taps))
         session.run(pipeline, terminal, window)
@@ -114,6 +114,17 @@ class StreamSession:
         self.server.stop()
         self.presentation.close()
         self.pictures.close()
+
+    def host(self) -> str | None:
+        """What the network's devices call this machine: the name that one's own certificate is for,
+        else its address; None where only this machine is let in."""
+        if not self.stream.lan:
+            return None
+        if self.stream.cert is not None:
+            for name in self.server.options.certificate.names:
+                if name != "localhost" and not name.startswith("*"):
+                    return name
+        return outward_address()
 
     def usb(self, opened: contextlib.ExitStack) -> bool:
         """Whether a headset at a cable reaches the server; says what is in the way if not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import gzip
 import hashlib
 import os
@@ -32,7 +33,8 @@ from avatar.bitstream import BitstreamDecoder
 from avatar.codec import Avatar
 from avatar.opening import open_avatar
 from capture.scenes import open_scene
-from headset.webxr.client_messages import Capability, EchoMessage, Hello
+from headset.webxr.certificate import given_certificate, make_certificate
+from headset.webxr.client_messages import Capability, Displayed, EchoMessage, Hello
 from headset.webxr.devices import Devices
 from headset.webxr.messages import (
     MOST_DOWN_BYTES,
@@ -408,8 +410,6 @@ def test_a_page_that_decodes_gets_codes_and_their_decoder(
 
 
 def _displayed(message: Any) -> Any:
-    from headset.webxr.client_messages import Displayed
-
     return Displayed(message.frame_id, message.person, now_ns() + 7_000_000_000, 1.0).message()
 
 
@@ -460,6 +460,22 @@ def test_a_window_shows_the_same_session(root: Path, home: Path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "PIN " in done.stdout
+
+
+def test_the_network_gets_the_name_of_ones_own_certificate(
+    started: Callable[..., StreamProcess], tmp_path: Path
+):
+    chain, key = tmp_path / "own.pem", tmp_path / "own.key"
+    names = ("localhost", "*.example.org", "den.example.org")
+    now = datetime.datetime.now(datetime.UTC)
+    for path, data in zip((chain, key), make_certificate(names, (), now, 90), strict=True):
+        path.write_bytes(data)
+    stream = started(
+        "--source", "headset", "--lan", "--seconds", "0.1", "--cert", str(chain), "--key", str(key)
+    )
+    assert stream.find(r"Open (https://\S+:)\d+/ in the headset") == "https://den.example.org:"
+    assert stream.find(r"SHA-256 (\S+)") == given_certificate(chain, key).fingerprint
+    assert stream.process.wait(60.0) == 0, stream.lines
 
 
 def test_usb_is_set_up_or_explained_and_the_certificate_is_kept(
