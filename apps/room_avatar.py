@@ -35,20 +35,8 @@ def open_own_avatar(name: str) -> OwnAvatar:
     path = personal_path(name)
     if path is None:
         return OwnAvatar(Avatar.open(name), None)
-    file = decoding_copy(path, own_key())
-    return OwnAvatar(PersonalAvatar(read_avatar_file(path).model, copy_id(file)), file)
-
-
-def copy_id(file: bytes) -> str:
-    """The id under which who gets that file knows its avatar."""
-    import tempfile
-
-    from avatar.avatar_file import SUFFIX, read_avatar_file
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"copy{SUFFIX}"
-        path.write_bytes(file)
-        return read_avatar_file(path).id
+    identity, file = decoding_copy(path, own_key())
+    return OwnAvatar(PersonalAvatar(read_avatar_file(path).model, identity), file)
 
 
 def open_shipped(avatar_id: str) -> Avatar | None:

@@ -97,11 +97,10 @@ class Loudspeaker(Closing):
 
 
 class Voice(Closing):
-    """A thread that hands blocks on as they are heard. What went wrong is in `problem`."""
+    """A thread that hands blocks on as they are heard. When there are no more, a line says why."""
 
     def __init__(self, blocks: Iterator[AudioBlock], say: Callable[[AudioBlock], None]) -> None:
         self._blocks, self._say = blocks, say
-        self.problem = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="visavis voice", daemon=True)
         self._thread.start()
@@ -122,7 +121,7 @@ class Voice(Closing):
                     return
                 self._say(block)
         except (SourceError, FailedError) as error:
-            self.problem = str(error)
+            print(f"room: nobody hears you any more, {error}", file=sys.stderr, flush=True)
 
 
 def microphone() -> Iterator[AudioBlock]:

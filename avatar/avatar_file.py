@@ -105,10 +105,10 @@ def write_avatar_file(
     write_whole(path, data, PRIVATE)
 
 
-def decoding_copy(path: Path, key: Ed25519PrivateKey) -> bytes:
-    """The bytes of another file of the same avatar, for people who are to see it: with what
+def decoding_copy(path: Path, key: Ed25519PrivateKey) -> tuple[str, bytes]:
+    """Id and bytes of another file of the same avatar, for people who are to see it: with what
     decoding codes needs, and without what encodes or drives a face (zeros in its place), and
-    without the report. Its id is another one, so codes have to be made under that id.
+    without the report. The id is another one than the file's own; codes have to be made under it.
 
     Raises AvatarFileError for a damaged file, and for one that `key` did not sign: whose avatar it
     is alone can pass it on.
@@ -133,7 +133,12 @@ def decoding_copy(path: Path, key: Ed25519PrivateKey) -> bytes:
         "sha256": {k: hashlib.sha256(value).hexdigest() for k, value in hashed.items()},
         "bytes": {k: len(value) for k, value in hashed.items()},
     }  # fmt: skip
-    return _signed_archive(_json(manifest), hashed, key)
+    identity = _identity(whole.name, hashed["tensors.safetensors"])
+    return identity, _signed_archive(_json(manifest), hashed, key)
+
+
+def _identity(name: str, tensors: bytes) -> str:
+    return f"avatars/{name}/{hashlib.sha256(tensors).hexdigest()[:12]}"
 
 
 def _signed_archive(manifest: bytes, members: dict[str, bytes], key: Ed25519PrivateKey) -> bytes:
@@ -200,8 +205,8 @@ def read_avatar_file(path: Path) -> AvatarFile:
         raise AvatarFileError(f"{path}: {error}") from error
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise AvatarFileError(f"{path}: expected a whole avatar, got {error!r}") from error
-    identity = hashlib.sha256(members["tensors.safetensors"]).hexdigest()[:12]
-    return AvatarFile(f"avatars/{name}/{identity}", name, model, consent, made, report, signer)
+    identity = _identity(name, members["tensors.safetensors"])
+    return AvatarFile(identity, name, model, consent, made, report, signer)
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:

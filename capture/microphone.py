@@ -27,7 +27,7 @@ class Microphone(Closing):
     was heard.
 
     Raises SourceError when there is no microphone, or PortAudio is missing. What nobody fetches
-    within ten seconds is dropped: a gap in the blocks' times.
+    while a hundred more come is dropped: a gap in the blocks' times.
     """
 
     def __init__(self, device: int | str | None = None, block_s: float = BLOCK_S) -> None:

@@ -24,7 +24,7 @@ from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
 from streams.clock import now_ns
 from streams.rigid import Rigid
-from tests.room_network import certificate
+from tests.room_network import Certificate, certificate
 from tests.test_room_sound import voice
 
 OWNER = bytes(range(32))
@@ -35,14 +35,14 @@ SWAY_M, SWAYS_S = 0.1, 0.08
 
 
 @contextlib.contextmanager
-def running_relay(folder: Path) -> Iterator[str]:
+def running_relay(folder: Path, port: int = 0, tls: Certificate | None = None) -> Iterator[str]:
     """The address of one with TLS, in a thread of its own."""
-    tls = certificate(folder)
+    tls = tls or certificate(folder)
     address: list[str] = []
     started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        async with Relay(RelayOptions(port=0, tls=tls.context)) as running:
+        async with Relay(RelayOptions(port=port, tls=tls.context)) as running:
             address.append(f"wss://127.0.0.1:{running.port}#sha256={tls.sha256}")
             started.set()
             while not stop.is_set():

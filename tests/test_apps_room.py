@@ -39,6 +39,7 @@ from tests.meeting_people import (
     talk,
     wait,
 )
+from tests.room_network import certificate
 from tests.test_room_sound import LIPS_NS, voice
 
 
@@ -162,6 +163,40 @@ def test_nobody_appears_as_somebody_else(meeters: Meeters, small_avatar: Path) -
     assert fingerprint(key.public_key().public_bytes_raw()) in reasons["thief"]
     assert "no avatar" in reasons["vandal"]
     assert "passwd" in reasons["liar"]
+
+
+def test_who_is_cut_off_keeps_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay is restarted: nobody is told to have left, the same person goes on in the same
+    avatar, and codes come again."""
+    tls = certificate(tmp_path)
+    with running_relay(tmp_path, tls=tls) as relay:
+        made = Meeters(relay, tmp_path, monkeypatch)
+        made.home("ada")
+        own = open_own_avatar("amara")
+        first = made.enter("Ada", own)
+        made.home("bob")
+        second = made.enter("Bob", open_own_avatar("walter"))
+        wait(lambda: any(p.avatar is not None for p in second.people()), "Ada's avatar")
+        (before,) = second.people()
+        avatar, member = before.avatar, before.member
+    port = int(relay.partition("#")[0].rpartition(":")[2])
+    origin, stop = now_ns(), threading.Event()
+    with running_relay(tmp_path, port, tls):
+        wait(lambda: before.member is not member, "Ada's return")
+        talking = threading.Thread(target=talk, args=(first, own, origin, stop))
+        talking.start()
+        try:
+            codes = before.codes
+            wait(lambda: before.codes > codes + 10, "codes")
+            wait(lambda: before.moment(now_ns()) is not None, "a moment")
+            assert second.people() == [before]
+            assert before.person == 1
+            assert before.avatar is avatar
+            assert not [line for line in made.lines["Bob"] if "left" in line]
+        finally:
+            stop.set()
+            talking.join(PATIENCE_S)
+            made.leave()
 
 
 def test_everybody_has_a_tile(meeters: Meeters) -> None:
