@@ -56,7 +56,8 @@ class _Hits:
     """Of one picture, one row a landmark."""
 
     uv: Array
-    facing: Array
+    cosine: Array
+    """Between the surface's normal and the way back along the ray: below 0, met from inside."""
     distance: Array
     mouth_open: bool
 
@@ -65,7 +66,7 @@ def main(out: Path = Path("assets/avatars/face_landmarks.safetensors")) -> None:
     """Survey and write; then `python -m assets.manifest --update` the file."""
     pictures = [hits for person in PEOPLE for hits in _survey(person)]
     uv = np.stack([p.uv for p in pictures])
-    facing = np.stack([p.facing for p in pictures])
+    cosine = np.stack([p.cosine for p in pictures])
     distance = np.stack([p.distance for p in pictures])
     opened = np.array([p.mouth_open for p in pictures])
     head = HeadMesh.open("default")
@@ -76,9 +77,10 @@ def main(out: Path = Path("assets/avatars/face_landmarks.safetensors")) -> None:
         good = np.isfinite(distance[:, i])
         if i in INNER_LIPS:  # Closed lips do not tell which of the two a ray has hit.
             good &= opened
-        # A ray through an open mouth or between the lids ends at the back of the head.
+        # A ray through an open mouth or between the lids ends at the back of the head, inside.
+        good &= cosine[:, i] > 0.0
         good &= distance[:, i] < np.median(distance[good, i]) + 0.02
-        square_on = good & (facing[:, i] > LEAST_FACING)
+        square_on = good & (cosine[:, i] ** 2 > LEAST_FACING)
         seen = uv[square_on if square_on.sum() > 3 else good, i]
         place = np.median(seen, axis=0)
         spread_texels = 1024 * np.median(np.linalg.norm(seen - place, axis=1))
@@ -163,9 +165,9 @@ def _follow(
     b = hit["primitive_uvs"].numpy()
     b = np.concatenate([1 - b.sum(1, keepdims=True), b], axis=1)
     units = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    facing = (hit["primitive_normals"].numpy() * units).sum(1) ** 2
+    cosine = -(hit["primitive_normals"].numpy() * units).sum(1)
     uv = (head.uv[triangles] * b[:, :, None]).sum(1)
-    return _Hits(uv, facing, distance, mouth_open)
+    return _Hits(uv, cosine, distance, mouth_open)
 
 
 def _nearest(

@@ -33,5 +33,5 @@ def node_shares(table: TexelTable, grid: int) -> sparse.csr_array:
 
 
 def node_count(shares: sparse.csr_array) -> int:
-    """The columns of a matrix of shares."""
+    """The columns of a matrix of shares, of nodes or of vertices."""
     return int(cast("tuple[int, int]", shares.shape)[1])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatar.head_mesh import HeadMesh
+from avatar.head_placement import GLASSES
 from avatar.landmark_map import COUNT, OUTER_LIPS, LandmarkMap
 from avatar.unwrapping import IN_MOUTH, TexelTable
 
@@ -78,8 +79,8 @@ FACE_REACH, MOUTH_REACH = 0.012, 0.016
 
 def texel_strides(table: TexelTable, stride: int) -> npt.NDArray[np.intp]:
     """(n,) every how many texels both ways one is looked at: `stride` on the face, half of that in
-    and about the mouth, twice as many elsewhere on the head."""
-    mouth = _about(table, OUTER_LIPS, MOUTH_REACH) | np.isin(table.regions, IN_MOUTH)
+    and about the mouth and on glasses, which are thin, twice as many elsewhere on the head."""
+    mouth = _about(table, OUTER_LIPS, MOUTH_REACH) | np.isin(table.regions, (*IN_MOUTH, GLASSES))
     elsewhere = (table.regions == "head") & ~face_texels(table)
     strides = np.where(elsewhere, 2 * stride, stride)
     return np.where(mouth, max(1, stride // 2), strides).astype(np.intp)

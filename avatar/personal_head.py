@@ -112,7 +112,7 @@ def hair_share(template: HeadMesh, table: TexelTable) -> Float32:
 def beyond_face(rest: Float, places: Float) -> Array:
     """(n,) metres from `places` (n, 3) to the nearest landmark on the template's `rest` (T, 3)."""
     marks = LandmarkMap.open()
-    # A landmark that is found anywhere but at its place (246) says nothing of where the face ends.
+    # A landmark that is found anywhere but at its place says nothing of where the face ends.
     trusted = marks.points(rest)[marks.trust > LEAST_TRUST]
     return np.asarray(KDTree(trusted).query(places)[0])
 

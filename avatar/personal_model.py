@@ -272,7 +272,8 @@ class PersonalModel:
 
 
 def _glasses_from(tensors: Mapping[str, npt.NDArray[Any]]) -> Spectacles | None:
-    """None where no array of them is there: files from before format 3 have none."""
+    """None where no array of them is there: files from before format 3 have none. In those from
+    before format 4 the average is brightness alone."""
     arrays = {name: tensors[f"glasses.{name}"] for name in GLASSES if f"glasses.{name}" in tensors}
     if not arrays:
         return None
@@ -281,6 +282,8 @@ def _glasses_from(tensors: Mapping[str, npt.NDArray[Any]]) -> Spectacles | None:
             f"personal model: expected the arrays {', '.join(GLASSES)} of glasses, "
             f"got {', '.join(arrays)}"
         )
+    if arrays["average"].ndim == 2:
+        arrays["average"] = np.repeat(arrays["average"][:, :, None], 3, axis=2)
     try:
         return Spectacles(**arrays)
     except ValueError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
@@ -15,6 +17,7 @@ from avatar.posed_face import PosedFace
 from avatar.sharpening import sharpened
 from avatar.spectacle_cover import SpectacleCover, front_opacity
 from avatar.spectacle_sight import SpectacleSight
+from avatar.spectacle_texels import FrontTexels
 from avatar.unwrapping import TexelTable, texel_weight, unwrap
 from streams.frame import Frame
 from streams.mirror import mirror_frame
@@ -36,7 +39,12 @@ class PictureEncoder:
     """Linear: nothing is learned here that the model does not hold."""
 
     def __init__(self, head: HeadMesh, model: PersonalModel) -> None:
-        table = face_table(head)
+        face = table = face_table(head)
+        opacity = front = None
+        if model.glasses is not None:
+            opacity = front_opacity(model.opacity)
+            front = FrontTexels.of(model.glasses, opacity)
+            table = front.after(face)
         if len(model.coarse) and int(model.coarse.max()) >= len(table.rows):
             raise ValueError(
                 f"PictureEncoder: expected texels below {len(table.rows)}, got {model.coarse.max()}"
@@ -55,10 +63,13 @@ class PictureEncoder:
         texels = ExpectedTexels(self._table, self._mean, self._planes, within)
         self.registration = PhotometricRegistration(head, model, texels)
         self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
-        self._cover, self._sight = None, None
-        if model.glasses is not None:
-            opacity = front_opacity(model.opacity)
-            self._cover = SpectacleCover(model.glasses, opacity, self._table, rest)
+        self._cover, self._sight, self._front = None, None, None
+        if model.glasses is not None and front is not None and opacity is not None:
+            on_front = model.coarse[model.coarse >= len(face.rows)] - len(face.rows)
+            self._front = front.at(on_front)
+            self._mean[len(rows) - len(on_front) :] = self._front.average
+            covered = self._table.at(np.arange(len(rows) - len(on_front)))
+            self._cover = SpectacleCover(model.glasses, opacity, covered, rest)
             self._sight = SpectacleSight(model.glasses, opacity)
         steady = self._table.regions == "head"
         self._skin = np.flatnonzero(steady)[::7]
@@ -97,12 +108,16 @@ class PictureEncoder:
             self._table, rgb, frame.camera, face.world_from_head, vertices, normals,
             face.landmarks,
         )  # fmt: skip
-        seen, worn = found.seen, slice(GAINS, GAINS + model.glasses_size)
+        worn = slice(GAINS, GAINS + model.glasses_size)
         moved = guess[worn]
-        if self._cover is not None and self._sight is not None:
+        if self._cover is not None and self._sight is not None and self._front is not None:
             where = frame.camera, face.world_from_head
-            moved, _ = self._sight.find(frame.rgb, *where, moved)
-            seen = self._cover.uncovered(seen, *where, vertices, moved)
+            moved, is_found = self._sight.find(frame.rgb, *where, moved)
+            past = self._cover.uncovered(found.seen, *where, vertices, moved)
+            found = replace(found, seen=past)
+            if is_found:
+                found = self._front.seen_in(rgb, *where, moved, found)
+        seen = found.seen
         weight = texel_weight(np.rint(seen * 255).astype(np.uint8))
         visible = float((weight > 0.5).mean())
         log_gain = self._log_gain(found.colours, weight, guess)

@@ -105,7 +105,7 @@ class SpectacleSight:
         self._points = front_points(spectacles.depth).reshape(-1, 3)
         wide = cv2.dilate((opacity > 0.3).astype(np.uint8), np.ones((7, 7), np.uint8))
         mask = within_face(np.asarray(wide, np.uint8))
-        grey = spectacles.average
+        grey = grey_of(spectacles.average)
         self._registration = LineRegistration(lines_of(grey), mask) if mask.any() else None
 
     def find(

@@ -58,13 +58,13 @@ class Spectacles:
     metres to x and y, radians about the front's middle, a part of their size. No expression moves
     glasses; but what a tracker takes for the head's pose trembles with expressions."""
     average: UInt8
-    """(HEIGHT, WIDTH) uint8: brightness of what is seen through the front on average; by it they
-    are found in a picture."""
+    """(HEIGHT, WIDTH, 3) uint8 sRGB: what is seen through the front on average; by its lines they
+    are found in a picture, and from it their own texels' changes are counted."""
 
     def __post_init__(self) -> None:
         wanted = {
             "depth": ((ROWS, COLUMNS), np.float32), "unit": ((NUMBERS,), np.float32),
-            "temples": ((2, STATIONS, 2, 3), np.float32), "average": ((HEIGHT, WIDTH), np.uint8),
+            "temples": ((2, STATIONS, 2, 3), np.float32), "average": ((HEIGHT, WIDTH, 3), np.uint8),
         }  # fmt: skip
         for name, (shape, kind) in wanted.items():
             value = getattr(self, name)

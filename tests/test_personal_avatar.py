@@ -18,7 +18,7 @@ from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import LandmarkMap
+from avatar.landmark_map import LIDS, LandmarkMap
 from avatar.local_texture import LocalTexture
 from avatar.personal_atlas import personal_uv
 from avatar.personal_avatar import FADE_S, PersonalAvatar
@@ -248,6 +248,20 @@ def test_deformation_knows_the_template_s_own_shapes() -> None:
     skull = np.abs(head.shapes).max(axis=(0, 2)) < 1e-6
     moved = deformation.expression(np.full((1, 468, 3), 0.002))[0]
     assert np.linalg.norm(moved[skull & deformation.on_surface], axis=1).max() < 0.0025
+
+
+def test_landmarks_of_the_lids_lie_on_the_rims_of_the_lids() -> None:
+    """246 once lay at the back of the head: most rays to it went in between the lids."""
+    head, landmarks = HeadMesh.open("default"), LandmarkMap.open()
+    points = landmarks.points(head.vertices[: head.template_size].astype(float))
+    rims = points[np.array(LIDS)]
+    for rim, eye in zip(rims, head.eyes, strict=True):
+        away = np.linalg.norm(rim - eye, axis=1)
+        assert away.max() < head.eye_radius + 0.012
+        assert (rim[:, 2] > eye[2]).all()
+    # Both rims are listed from the outer corner, the lower lid first.
+    assert np.linalg.norm(rims[0] * (-1, 1, 1) - rims[1], axis=1).max() < 0.004
+    assert landmarks.trust[np.array(LIDS)].min() > 0.5
 
 
 def test_likeness_of_another_person_from_landmarks() -> None:

@@ -29,6 +29,7 @@ from avatar.landmark_map import LandmarkMap
 from avatar.personal_avatar import PersonalAvatar, resting_state
 from avatar.personal_decoder import HeadCode, open_decoder
 from avatar.personal_model import GAINS, ModelError, PersonalModel
+from avatar.picture_encoder import face_table
 from avatar.spectacle_cover import SpectacleCover, front_opacity
 from avatar.spectacle_sight import (
     ARM,
@@ -39,6 +40,7 @@ from avatar.spectacle_sight import (
     similarity_of,
     warp_of,
 )
+from avatar.spectacle_texels import FrontTexels
 from avatar.spectacles import (
     COLUMNS,
     HEIGHT,
@@ -94,7 +96,7 @@ def temple(side: float) -> npt.NDArray[np.float64]:
     return np.stack([hinge, hinge + (side * 0.014, 0.0, -0.04)])
 
 
-def with_glasses(frame: Frame, pose: Rigid) -> Frame:
+def with_glasses(frame: Frame, pose: Rigid, ink: tuple[float, float, float] = INK) -> Frame:
     """Drawn over the picture where they would be on a head that is there."""
     rgb = frame.rgb.copy()
     lines = [(bridge(), False)]
@@ -103,7 +105,7 @@ def with_glasses(frame: Frame, pose: Rigid) -> Frame:
     for line, closed in lines:
         pixels, _ = project(frame.camera, pose.apply(line))
         corners = np.rint(pixels * 256).astype(np.int32)
-        cv2.polylines(rgb, [corners], closed, INK, 2, cv2.LINE_AA, 8)
+        cv2.polylines(rgb, [corners], closed, ink, 2, cv2.LINE_AA, 8)
     return replace(frame, rgb=rgb)
 
 
@@ -194,6 +196,55 @@ def test_the_layer_lies_on_the_wire_and_is_sharper_than_texture(wearer: Wearer, 
     assert np.mean(errors["layer"]) < 0.8 * np.mean(errors["texture"])
 
 
+def test_the_frame_glints_as_in_the_picture(wearer: Wearer) -> None:
+    """Planes of their own: what of the brightness of the frame the code carries."""
+    levels = 15.0 + 80.0 * np.random.default_rng(6).permutation(np.linspace(0.0, 1.0, FRAMES))
+
+    def frames() -> Iterator[Frame]:
+        for frame, pose, level in zip(wearer.bare(), wearer.truth, levels, strict=True):
+            yield with_glasses(frame, pose, (level, level, level))
+
+    model = enrol(frames, wearer.seen(), replace(SMALL, glasses="yes", registered_frames=0))
+    assert model.glasses is not None
+    texels = FrontTexels.of(model.glasses, front_opacity(model.opacity))
+    face = len(face_table(HeadMesh.open("default")).rows)
+    assert (model.coarse >= face).sum() == len(texels.rows) > 200
+    strip = np.zeros((512, 512), bool)
+    strip[STRIP[0].start // 2 : STRIP[0].stop // 2, STRIP[1].start // 2 :] = True
+    assert model.planes[:, texels.rows, texels.columns].any(axis=(0, 2)).mean() > 0.9
+    assert not model.planes[:, strip & ~texels.kept(model.planes)].any()
+    bare = model.planes.copy()
+    bare[:, strip] = 0
+    options = RenderOptions(depth=False, antialias="none", shadows=False)
+    shown: dict[str, list[float]] = {"with": [], "without": [], "true": []}
+    with open_renderer("gl", options) as renderer:
+        for name, of in (("with", model), ("without", replace(model, planes=bare))):
+            avatar = PersonalAvatar(of, "avatars/worn", fade=False)
+            moments = zip(frames(), wearer.states, wearer.truth, levels, strict=True)
+            for k, (frame, state, pose, level) in enumerate(moments):
+                if state.face is None or k % 5 != 2:
+                    continue
+                code = avatar.encode(state, frame)
+                ours = draw_over(renderer, avatar, code, frame)
+                shown[name].append(rim_level(ours, frame, pose))
+                if name == "with":
+                    shown["true"].append(level)
+    both = {name: np.corrcoef(shown[name], shown["true"])[0, 1] for name in ("with", "without")}
+    slope = np.polyfit(shown["true"], shown["with"], 1)[0]
+    assert both["with"] > 0.9
+    assert slope > 0.6
+    assert abs(np.polyfit(shown["true"], shown["without"], 1)[0]) < 0.25 * slope
+
+
+def rim_level(ours: npt.NDArray[np.uint8], frame: Frame, pose: Rigid) -> float:
+    """Mean code value along the lower halves of the true rims."""
+    mask = np.zeros(frame.rgb.shape[:2], np.uint8)
+    for side in (1.0, -1.0):
+        pixels, _ = project(frame.camera, pose.apply(lens(side)[40:]))
+        cv2.polylines(mask, [np.rint(pixels * 16).astype(np.int32)], False, 255, 2, 4, 4)
+    return float(ours[mask > 0].mean())
+
+
 def rim_error(ours: npt.NDArray[np.uint8], frame: Frame, pose: Rigid) -> float:
     """Mean square of the difference in code values along the lower halves of the true rims."""
     mask = np.zeros(frame.rgb.shape[:2], np.uint8)
@@ -257,7 +308,9 @@ def some_spectacles() -> Spectacles:
             temples[side, k, 0], temples[side, k, 1] = (x, 0.006, z), (x, -0.006, z)
     unit = np.array([1e-3, 1e-3, 0.02, 0.01], np.float32)
     rng = np.random.default_rng(3)
-    return Spectacles(depth, temples, unit, rng.integers(0, 255, (HEIGHT, WIDTH)).astype(np.uint8))
+    return Spectacles(
+        depth, temples, unit, rng.integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    )
 
 
 def test_registration_finds_a_known_motion() -> None:
@@ -433,7 +486,16 @@ def test_files_keep_them_and_old_files_open(
     for name in ("depth", "temples", "unit", "average"):
         assert getattr(kept, name).tobytes() == getattr(model.glasses, name).tobytes()
     assert path.stat().st_mode & 0o777 == 0o600
-    bare = replace(model, glasses=None, opacity=np.full((512, 512), 255, np.uint8))
+    # Before format 4 what is seen through them was kept as brightness.
+    grey = {**model.tensors(), "glasses.average": model.glasses.average[:, :, 1]}
+    older = PersonalModel.from_tensors(grey, model.mean, model.opacity).glasses
+    assert older is not None
+    assert (older.average == model.glasses.average[:, :, 1:2]).all()
+    face = len(face_table(HeadMesh.open("default")).rows)
+    bare = replace(
+        model, glasses=None, opacity=np.full((512, 512), 255, np.uint8),
+        coarse=model.coarse[model.coarse < face],
+    )  # fmt: skip
     monkeypatch.setattr(avatar_file, "VERSION", 2)
     write_avatar_file(tmp_path / "old.visavis", "old", bare, CONSENT, 1, {}, KEY)
     monkeypatch.undo()
@@ -451,6 +513,7 @@ def test_files_keep_them_and_old_files_open(
         {"glasses.depth": np.full((ROWS, COLUMNS), 7.0, np.float32)},
         {"glasses.unit": np.zeros(4, np.float64)},
         {"glasses.average": np.zeros((HEIGHT, WIDTH), np.float32)},
+        {"glasses.average": np.zeros((HEIGHT, WIDTH, 4), np.uint8)},
         {"glasses.temples": None},
     ],
 )

@@ -99,8 +99,7 @@ class Placement:
 
 
 def _trusted_mean(moved: Array, trust: Array) -> Array:
-    """(2, k, 3) and (2, k) -> (2, 3). A landmark that lies on the template elsewhere than on the
-    face (246, of a lid) has next to no trust."""
+    """(2, k, 3) and (2, k) -> (2, 3)."""
     return (moved * trust[:, :, None]).sum(1) / trust.sum(1, keepdims=True)
 
 

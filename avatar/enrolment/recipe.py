@@ -226,7 +226,11 @@ def learn(
     mean = mean_picture(basis, textures)
     # What the encoder subtracts is that picture, and not the finer numbers that it was made of.
     at = textures.table.rows, textures.table.columns
-    basis = replace(basis, mean=reduced_mean(mean)[at].astype(np.float32))
+    drawn = reduced_mean(mean)[at].astype(np.float32)
+    if textures.worn is not None:  # whose picture is drawn without the skin that is seen through it
+        front = textures.worn.texels()
+        drawn[len(drawn) - len(front.rows) :] = front.average
+    basis = replace(basis, mean=drawn)
     products = inner_products_of(basis, textures, gains)
     views = chosen.view_directions()
     grid = options.basis.grid

@@ -159,8 +159,8 @@ def find_spectacles(
     rims = find_rims(average, irises)
     shifts = similarity_of(fine.motions[fine.good])
     unit = np.maximum(shifts.std(0), LEAST_UNIT).astype(np.float32)
-    grey = grey_of(np.clip(np.rint(average), 0, 255).astype(np.uint8))
-    spectacles = Spectacles(depth, temples_of(rims, depth, skin), unit, grey)
+    shown = np.clip(np.rint(average), 0, 255).astype(np.uint8)
+    spectacles = Spectacles(depth, temples_of(rims, depth, skin), unit, shown)
     return FoundSpectacles(spectacles, rims, laid)
 
 

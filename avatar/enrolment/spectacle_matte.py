@@ -19,6 +19,7 @@ from avatar.enrolment.texel_filling import filled_picture
 from avatar.head_mesh import ATLAS
 from avatar.spectacle_cover import SpectacleCover
 from avatar.spectacle_sight import SpectacleSight
+from avatar.spectacle_texels import FrontTexels
 from avatar.spectacles import (
     HEIGHT,
     STRIP,
@@ -81,9 +82,16 @@ class WornSpectacles:
             self.spectacles, self.front.opacity.astype(np.float32) / np.float32(255.0)
         )
 
+    def texels(self) -> FrontTexels:
+        """Where they have planes of their own."""
+        return FrontTexels.of(
+            self.spectacles, self.front.opacity.astype(np.float32) / np.float32(255.0)
+        )
+
     def painted(self, mean: UInt8, opacity: UInt8, planes: Int8) -> tuple[UInt8, UInt8, Int8]:
         """A model's pictures with that of the glasses in its strip: `mean` (ATLAS, ATLAS, 3),
-        `opacity` (S, S) -> (ATLAS, ATLAS), `planes` (K, S, S, 3), of which none changes them."""
+        `opacity` (S, S) -> (ATLAS, ATLAS), `planes` (K, S, S, 3), which change nothing in the strip
+        but their own texels."""
         mean, planes = mean.copy(), planes.copy()
         whole = np.full((ATLAS, ATLAS), 255, np.uint8)
         # The rim of the strip repeats the picture's edge, so that filtering finds nothing foreign.
@@ -101,7 +109,8 @@ class WornSpectacles:
             mean[across, at - 4 : at + 4] = temple[:, None, :3]
             whole[across, at - 3 : at + 4] = temple[:, None, 3]
         step = ATLAS // planes.shape[1]
-        planes[:, rows.start // step : rows.stop // step, columns.start // step :] = 0
+        strip = slice(rows.start // step, rows.stop // step), slice(columns.start // step, None)
+        planes[:, *strip][:, ~self.texels().kept(planes)[strip]] = 0
         return mean, whole, planes
 
 

@@ -18,6 +18,7 @@ from avatar.enrolment.static_texture import StaticTexture
 from avatar.enrolment.texel_filling import TexelSurface
 from avatar.enrolment.texture_basis_fit import LEAST_SEEN
 from avatar.head_mesh import ATLAS, HeadMesh
+from avatar.head_placement import GLASSES
 from avatar.personal_atlas import STATIC_PARTS, personal_uv
 from avatar.personal_head import beyond_face, hair_share, template_as
 from avatar.picture_encoder import face_table, template_faces
@@ -47,6 +48,9 @@ FACE_M = 0.008
 MATTE_EVERY = 3
 """A new mask for every n-th of the face's frames: hair moves little between them."""
 STATIC_FRAMES, SPECTACLE_FRAMES = 48, 120
+APART_M = (0.0, 0.0, 1.0)
+"""Metres from glasses to where they are told to be: what is known of them says nothing of the face.
+"""
 
 
 class EnrolmentError(ValueError):
@@ -105,7 +109,9 @@ def read_textures(
 ) -> Textures:
     """Unwrap the moments' frames; what glasses hide is not seen. Raises EnrolmentError when the
     video ends before the last."""
-    table, posed = face_table(head), registration.posed(head)
+    face, posed = face_table(head), registration.posed(head)
+    front = None if worn is None else worn.texels()
+    table = face if front is None else front.after(face)
     chosen, codes = moments.seen, moments.codes
     count, n = len(chosen), len(table.rows)
     colours, seen = np.zeros((count, n, 3), np.uint8), np.zeros((count, n), np.uint8)
@@ -114,9 +120,9 @@ def read_textures(
     static_rows = set(np.linspace(0, count - 1, min(STATIC_FRAMES, count)).astype(int).tolist())
     mask = inside = np.zeros((0, 0), np.float32)
     rest = head.vertices[: head.template_size].astype(np.float64)
-    beyond = beyond_face(rest, table.at_vertices @ rest) > FACE_M
+    beyond = (beyond_face(rest, table.at_vertices @ rest) > FACE_M) & (table.regions != GLASSES)
     cover = (
-        None if worn is None else worn.cover(table, contiguous_f32(registration.likeness.vertices))
+        None if worn is None else worn.cover(face, contiguous_f32(registration.likeness.vertices))
     )
     sight = None if worn is None else worn.sight()
     moved = np.full((count, 0 if worn is None else NUMBERS), np.nan, np.float32)
@@ -128,13 +134,14 @@ def read_textures(
             table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
             chosen.landmarks[row],
         )  # fmt: skip
-        if cover is not None and sight is not None:
+        if cover is not None and sight is not None and front is not None:
             where = frame.camera, chosen.world_from_head[row]
             last, is_found = sight.find(frame.rgb, *where, last)
-            if is_found:
-                moved[row] = last
             past = cover.uncovered(found.seen, *where, vertices, last)
             found = replace(found, seen=past)
+            if is_found:
+                moved[row] = last
+                found = front.seen_in(frame.rgb, *where, last, found)
         if row % MATTE_EVERY == 0 or mask.shape != frame.rgb.shape[:2]:
             mask = matte(frame.rgb)
             inside = well_inside(mask, frame.camera, chosen.world_from_head[row])
@@ -157,10 +164,12 @@ def read_textures(
     # What never lay between the lips would take their colour, and show it to who opens the mouth.
     seen[:, disclosed < LEAST_SEEN * count] = 0
     average = np.where(facing > 1e-3, shown / np.maximum(facing, 1e-3), 1.0)
+    at = table.at_vertices @ registration.likeness.vertices
+    if front is not None:
+        at[len(face.rows) :] = front.points.mean(1) + APART_M
     surface = TexelSurface(
-        table.at_vertices @ registration.likeness.vertices, table.regions, hair_share(head, table),
-        CELL_M, average.astype(np.float32),
-    )  # fmt: skip
+        at, table.regions, hair_share(head, table), CELL_M, average.astype(np.float32)
+    )
     return Textures(table, colours, seen, surface, static, middle, worn, between(moved))
 
 
