@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import textwrap
 import threading
 import time
 import tracemalloc
@@ -267,10 +268,10 @@ def contact_sheet(path: Path, side: int = 192, columns: int = 6) -> None:
     model = StickerModel()
     font = ImageFont.load_default(12)
     rows = -(-len(PROMPTS) // columns)
-    sheet = PillowImage.new("RGB", (columns * (side + 8), rows * (side + 30)), "white")
+    sheet = PillowImage.new("RGB", (columns * (side + 8), rows * (side + 42)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, prompt in enumerate(PROMPTS):
-        x, y = number % columns * (side + 8), number // columns * (side + 30)
+        x, y = number % columns * (side + 8), number // columns * (side + 42)
         sheet.paste((226, 229, 235), (x, y, x + side, y + side))
         try:
             rgba = labelled(final_step(model, Wish(prompt)).rgba, model.label)
@@ -285,7 +286,8 @@ def contact_sheet(path: Path, side: int = 192, columns: int = 6) -> None:
         shown = "".join(letter if ord(letter) < 0x2000 else "?" for letter in prompt)
         if shown != prompt:
             shown = prompt.encode("unicode_escape").decode()
-        pen.text((x + 2, y + side + 6), shown[:30], fill="black", font=font)
+        words = "\n".join(textwrap.wrap(shown, 30))
+        pen.multiline_text((x + 2, y + side + 5), words, fill="black", font=font)
     sheet.save(path, optimize=True)
     print(f"wrote {path}: {len(PROMPTS)} prompts")
 
