@@ -106,7 +106,7 @@ def labelled(rgba: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
     from render.panels import labelled_picture
     from streams.rigid import Rigid
 
-    return labelled_picture(image_panel("imagined", rgba, "world", Rigid.identity(), 1.0, label))
+    return labelled_picture(image_panel("imagined", rgba, "world", Rigid.identity(), 0.3, label))
 
 
 def write_picture(path: Path, rgba: npt.NDArray[np.uint8]) -> None:

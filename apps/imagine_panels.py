@@ -235,10 +235,12 @@ def imagine_once(
     board: PanelBoard,
     models: Sequence[ImageModel],
     options: ImagineOptions,
+    t_ns: int = 0,
     mark: Callable[[Mark], None] = lambda _mark: None,
 ) -> Wish:
     """Put the best of the models' pictures on the board, and wait for it: for a video that is
-    written to a file. Returns what was asked for. Raises ModelError or PromptError."""
+    written to a file and begins at `t_ns`. Returns what was asked for. Raises ModelError or
+    PromptError."""
     wish = Wish(options.prompt, seed=options.seed, size=(PICTURE_PX, PICTURE_PX))
     stage, model = len(models) - 1, models[-1]
     step = final_step(model, wish)
@@ -246,7 +248,7 @@ def imagine_once(
         *(1, 0, wish, model.name, model.label, stage, step.step, step.steps, step.rgba)
     )
     place = beside(options.view)
-    mark(_mark_of(update, 0))
+    mark(_mark_of(update, t_ns))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
     return wish
 

@@ -17,9 +17,10 @@ from apps.recording import recording_of
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
 from apps.viewpoint import fitted_view
+from capture.frame_source import FrameSource
 from overlay.board import PanelBoard
+from streams.clock import now_ns
 from streams.mark import Mark
-from streams.view import View
 
 if TYPE_CHECKING:
     from apps.provenance import Origin
@@ -41,13 +42,12 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
         return f"{out}: {drawn_frames} pictures, {at_ns / 1e9:.1f} s"
 
     with open_source_of(preview) as source:
-        view = fitted_view(source.camera, picture_size(preview, source), 0)
-        board = board_of(preview, view)
+        board = board_of(preview, fitted_view(source.camera, picture_size(preview, source), 0))
         first_ns = origin = None
         try:
             with (
                 recording_of(preview, source) as recorded,
-                _imagined(preview, view, board, (taps or recorded).mark) as origin,
+                _imagined(preview, source, board, (taps or recorded).mark) as origin,
                 open_stages(preview, source, board=board) as stages,
                 Pipeline(stages, PipelineOptions(lossless=True), taps or recorded) as pipeline,
             ):
@@ -105,7 +105,7 @@ def write_preview(preview: PreviewOptions, out: Path, taps: Taps | None = None) 
 
 @contextlib.contextmanager
 def _imagined(
-    preview: PreviewOptions, view: View, board: PanelBoard, mark: Callable[[Mark], None]
+    preview: PreviewOptions, source: FrameSource, board: PanelBoard, mark: Callable[[Mark], None]
 ) -> Iterator[Origin | None]:
     """Puts on the board what --prompt asks for; what the video's credentials then say."""
     if not preview.imagine:
@@ -118,9 +118,12 @@ def _imagined(
     from overlay.wish import PromptError
 
     models = open_models(preview.model_options())
+    view = fitted_view(source.camera, picture_size(preview, source), 0)
     options = ImagineOptions(view, preview.prompt or "", preview.seed)
     try:
-        wish = imagine_once(board, models, options, mark)
+        # A camera's clock runs already, a file's begins at zero.
+        begins_ns = now_ns() if source.live else 0
+        wish = imagine_once(board, models, options, begins_ns, mark)
     except (ModelError, PromptError) as error:
         raise FailedError(f"--prompt: {error}") from error
     finally:

@@ -130,7 +130,8 @@ def _show(
             if drawn is not None:
                 imagined.follow(drawn.state)
             imagined.take(window.take_events())
-            imagined.refresh(0 if shown is None else shown.frame.t_ns)
+            if shown is not None:
+                imagined.refresh(shown.frame.t_ns)
             lines = (*lines, *imagined.lines())
         # Without a new picture the old one is shown again, so that the window answers its user.
         window.show(None if shown is None else shown.frame.rgb, lines)

@@ -4,8 +4,8 @@
 - keystroke to sticker, typing 20 characters at 5 to 20 a second through LiveGeneration, as the
   preview does (384 pixels), with what runs at most at once and what is left over;
 - the render thread's frame time with and without somebody typing, pair by pair;
-- where the extra is installed: pictures a second of a random-weight SD-Turbo-sized network, one
-  by one and as a stream batch (`--diffusion`; needs a GPU to mean anything).
+- with `--diffusion`: pictures a second of a random-weight net of SD-Turbo's size, streamed
+  (needs the extra diffusers, and a GPU to mean anything).
 
 `--sheet` draws the prompts' pictures into one: docs/imagine_stickers.png.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import textwrap
 import threading
 import time
 import tracemalloc
@@ -91,9 +92,7 @@ def main() -> None:
     typing_times(model, options.rounds)
     render_times(model, options.rounds)
     if options.diffusion:
-        from benchmarks.imagine_diffusion import diffusion_times
-
-        diffusion_times()
+        diffusion_times(options.rounds)
 
 
 def told(name: str, milliseconds: list[float]) -> None:
@@ -102,53 +101,64 @@ def told(name: str, milliseconds: list[float]) -> None:
 
 
 def prompt_times(model: StickerModel, rounds: int) -> None:
-    """New words each time, so that no vector is remembered."""
+    """New words each time, so that no vector is remembered. Drawn in this process, so that its
+    CPU time is all that is spent: that hardly depends on what else the machine does."""
+    model = StickerModel(model.search)
     spent: dict[str, list[float]] = {"384": [], "512": []}
+    busy: dict[str, list[float]] = {"384": [], "512": []}
     for number in range(rounds):
         for prompt in PROMPTS[:-1]:
             for side, times in spent.items():
                 model.search.encoder._one.cache_clear()
                 model.search._find.cache_clear()
                 wish = Wish(prompt, seed=number, size=(int(side), int(side)))
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
                 final_step(model, wish)
                 times.append(1e3 * (time.perf_counter() - begun))
+                busy[side].append(1e3 * (time.process_time() - cpu))
     for side, times in spent.items():
         told(f"prompt to picture of {side} pixels, {len(times)} times", times)
+        told("  CPU time of it", busy[side])
 
 
 def typing_times(model: StickerModel, rounds: int) -> None:
-    """From each key to the first picture of its words."""
+    """From each key to the first picture of its words, or of the words that outran them."""
     text = "a blue cat in a car "
     for rate in (5, 10, 20):
         waits: list[float] = []
         threads = threading.active_count()
         tracemalloc.start()
         held: list[int] = []
-        skipped = 0
+        pictures = 0
         for number in range(rounds):
+            keys: dict[int, float] = {}
             with LiveGeneration([model]) as live:
                 for end in range(3, len(text) + 1):
                     key = time.perf_counter()
-                    generation = live.ask(Wish(text[:end], seed=number, size=LIVE_SIZE))
-                    seen = False
+                    keys[live.ask(Wish(text[:end], seed=number, size=LIVE_SIZE))] = key
                     while time.perf_counter() < key + 1.0 / rate:
-                        for event in live.take_events():
-                            if isinstance(event, PictureUpdate) and not seen:
-                                seen = event.generation == generation
-                                if seen:
-                                    waits.append(1e3 * (time.perf_counter() - key))
+                        pictures += _arrived(live, keys, waits)
                         time.sleep(0.001)
-                    skipped += not seen
                 live.wait_until_idle(10)
+                pictures += _arrived(live, keys, waits)
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
-        told(f"key to picture at {rate} keys a second, {len(waits)} seen, {skipped} outrun", waits)
+        told(f"key to picture at {rate} keys a second, {len(waits)} keys", waits)
         print(
-            f"  left over: {threading.active_count() - threads} threads, "
+            f"  {pictures} pictures; left over: {threading.active_count() - threads} threads, "
             f"{(held[-1] - held[0]) / 1e3 / max(rounds - 1, 1):.1f} kB a round"
         )
+
+
+def _arrived(live: LiveGeneration, keys: dict[int, float], waits: list[float]) -> int:
+    """Take what is ready, and note how long the keys that it answers have waited."""
+    now = time.perf_counter()
+    events = [event for event in live.take_events() if isinstance(event, PictureUpdate)]
+    for event in events:
+        for generation in [g for g in keys if g <= event.generation]:
+            waits.append(1e3 * (now - keys.pop(generation)))
+    return len(events)
 
 
 def render_times(model: StickerModel, rounds: int) -> None:
@@ -182,7 +192,6 @@ def render_times(model: StickerModel, rounds: int) -> None:
         quiet: list[float] = []
         typing: list[float] = []
         text = "a blue cat next to a red car at sunset"
-        # Half the cores, as in the preview, where the other stages need theirs.
         for number in range(2 * rounds):
             is_typing = number % 2 == 1
             with LiveGeneration([model]) as live:
@@ -206,15 +215,63 @@ def render_times(model: StickerModel, rounds: int) -> None:
         print(f"  p95 changes by {100 * change:+.1f} %")
 
 
+def diffusion_times(rounds: int) -> None:
+    """Pictures a second of a net of SD-Turbo's size with random weights, 512 x 512, one step by
+    itself and in a stream batch of two, without and with the picture coder (a tiny one)."""
+    import torch
+    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.schedulers.scheduling_lcm import LCMScheduler
+
+    from overlay.stream_batch import StreamBatch, StreamBatchOptions
+
+    on_card = torch.cuda.is_available()
+    device = "cuda" if on_card else "cpu"
+    dtype = torch.float16 if on_card else torch.float32
+    with torch.device(device):
+        net = UNet2DConditionModel(
+            sample_size=64,
+            cross_attention_dim=1024,
+            attention_head_dim=(5, 10, 20, 20),  # pyright: ignore[reportArgumentType]
+            use_linear_projection=True,
+        )
+        coder = AutoencoderTiny()
+    torch.nn.Module.to(net, dtype=dtype)
+    torch.nn.Module.to(coder, dtype=dtype)
+
+    class Pipe:
+        """What a stream batch asks of a pipeline."""
+
+        unet, vae = net.eval(), coder.eval()
+        scheduler = LCMScheduler()
+
+        def encode_prompt(self, *_: object) -> tuple[torch.Tensor]:
+            return (torch.zeros(1, 77, 1024, device=device, dtype=dtype),)
+
+    frame = np.full((512, 512, 3), 100, np.uint8)
+    for steps in ((499,), (749, 499)):
+        stream = StreamBatch(Pipe(), StreamBatchOptions(steps))
+        stream.prompt("a cat")
+        spent: list[float] = []
+        for _ in range(10 * rounds + 5):
+            begun = time.perf_counter()
+            stream.push(frame)  # ends with a copy from the card: nothing is left running
+            spent.append(1e3 * (time.perf_counter() - begun))
+        told(f"stream of {len(steps)} steps on {device}, a frame", spent[5:])
+        print(f"  {1e3 / float(np.median(spent[5:])):.1f} pictures a second")
+    if on_card:
+        print(f"  {torch.cuda.max_memory_allocated() / 1e9:.1f} GB of the card's memory")
+
+
 def contact_sheet(path: Path, side: int = 192, columns: int = 6) -> None:
     """Every prompt's picture with its label, and the prompt under it; none left out."""
     model = StickerModel()
     font = ImageFont.load_default(12)
     rows = -(-len(PROMPTS) // columns)
-    sheet = PillowImage.new("RGB", (columns * (side + 8), rows * (side + 30)), "white")
+    sheet = PillowImage.new("RGB", (columns * (side + 8), rows * (side + 42)), "white")
     pen = ImageDraw.Draw(sheet)
     for number, prompt in enumerate(PROMPTS):
-        x, y = number % columns * (side + 8), number // columns * (side + 30)
+        x, y = number % columns * (side + 8), number // columns * (side + 42)
         sheet.paste((226, 229, 235), (x, y, x + side, y + side))
         try:
             rgba = labelled(final_step(model, Wish(prompt)).rgba, model.label)
@@ -229,7 +286,8 @@ def contact_sheet(path: Path, side: int = 192, columns: int = 6) -> None:
         shown = "".join(letter if ord(letter) < 0x2000 else "?" for letter in prompt)
         if shown != prompt:
             shown = prompt.encode("unicode_escape").decode()
-        pen.text((x + 2, y + side + 6), shown[:30], fill="black", font=font)
+        words = "\n".join(textwrap.wrap(shown, 30))
+        pen.multiline_text((x + 2, y + side + 5), words, fill="black", font=font)
     sheet.save(path, optimize=True)
     print(f"wrote {path}: {len(PROMPTS)} prompts")
 

@@ -1,9 +1,9 @@
 """Pictures that follow what somebody types: the newest wish wins, older work stops.
 
-Instant models are asked at every keystroke. The others wait until nothing was typed for a moment,
-and are stopped between two of their steps when something is. Each kind has one thread, so that at
-most one wish of each kind is worked on however fast the keys come, and a slow step never holds up
-the instant picture. Whoever draws only takes what is ready.
+Instant models are asked at every keystroke, as often as they can answer. The others wait until
+nothing was typed for a moment, and are stopped between two of their steps when something is. Each
+kind has one thread, so that at most one wish of each kind is worked on however fast the keys come,
+and a slow step never holds up the instant picture. Whoever draws only takes what is ready.
 """
 
 from __future__ import annotations
@@ -207,16 +207,21 @@ class LiveGeneration(Closing):
         def cancelled() -> bool:
             return self._generation != asked.generation
 
-        done = 0
+        done, whole = 0, False
         try:
             with contextlib.closing(model.steps(asked.wish, cancelled)) as steps:
                 for step in steps:
-                    if cancelled():
+                    # What is instant is shown though a key came meanwhile: of fast typing one
+                    # would otherwise see nothing until its end.
+                    if cancelled() and not model.instant:
                         break
                     done += 1
                     self._update(asked, stage, model, step)
                     if step.final:
                         self.cache.put(key, step.rgba)
+                    whole = whole or step.final
+                    if cancelled():
+                        break
             if done == 0 and not cancelled():
                 raise ModelError(f"{model.name}: made no picture, and said no reason")
         except Exception as error:
@@ -229,13 +234,13 @@ class LiveGeneration(Closing):
                     )
                 )
                 return True
-        if cancelled():
+        if cancelled() and not whole:
             self._tell(
                 GenerationCancelled(asked.generation, self._clock(), asked.wish, model.name, done)
             )
             return False
         self._tell(GenerationFinished(asked.generation, self._clock(), asked.wish, model.name))
-        return True
+        return not cancelled()
 
     def _update(
         self, asked: _Asked, stage: int, model: ImageModel, step: ModelStep, cached: bool = False
@@ -254,7 +259,9 @@ class LiveGeneration(Closing):
         )
         with self._changed:
             # The other thread may already have shown something better, or for a newer wish.
-            if update.order > self._order and asked.generation == self._generation:
+            newest = asked.generation == self._generation
+            wanted = newest or (model.instant and self._asked is not None)
+            if update.order > self._order and wanted:
                 self._order = update.order
                 self._events.append(update)
                 self._changed.notify_all()

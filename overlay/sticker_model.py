@@ -70,10 +70,10 @@ class StickerModel:
         style = wish.style or "noto"
         if style not in STYLES:
             raise ModelError(f"style {style!r}: expected one of {', '.join(STYLES)}")
+        del cancelled  # it is over before that could be true for long
         found = self.compose(wish.prompt)
-        if not cancelled():
-            svg = composition_svg(found, style, wish.size, wish.seed, self.search)
-            yield ModelStep(1, 1, self._draw(svg, wish.size))
+        svg = composition_svg(found, style, wish.size, wish.seed, self.search)
+        yield ModelStep(1, 1, self._draw(svg, wish.size))
 
     def close(self) -> None:
         """End the process that draws, where there is one."""

@@ -11,12 +11,14 @@ import time
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from apps.command import run
 from overlay.endpoint_model import (
     KEY_VARIABLE,
     EndpointModel,
@@ -366,3 +368,28 @@ def test_a_server_with_few_sizes_is_asked_for_one_of_them(server: Server) -> Non
     ):
         final_step(model(server, sizes=sizes), Wish("a cat", size=wanted))
         assert json.loads(server.requests[-1]["body"])["size"] == asked
+
+
+def test_the_command_line_says_what_it_cost(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "from-environment")
+    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+    out = tmp_path / "cat.png"
+    arguments = ["imagine", "a cat", "--out", str(out), "--size", "64x64"]
+    spec = f"endpoint:{server.url}#tiny"
+    assert run([*arguments, "--model", spec, "--price", "0.04"]) == 0
+    said = capsys.readouterr()
+    assert "tiny at 127.0.0.1: 1 picture, 272 tokens, 0.0400 USD" in said.err
+    assert "the terms of 127.0.0.1" in said.out
+    assert server.requests[0]["headers"]["Authorization"] == "Bearer from-environment"
+    assert out.exists()
+    server.manner = "huge"
+    assert run([*arguments, "--model", spec]) == 1
+    said = capsys.readouterr().err
+    assert "10000 x 10000 pixels" in said
+    assert run([*arguments, "--model", "endpoint:ftp://x"]) == 2
+    assert "expected http:// or https://" in capsys.readouterr().err

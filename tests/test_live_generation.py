@@ -189,6 +189,26 @@ def test_a_slow_step_does_not_hold_up_the_instant_picture() -> None:
         slow.gate.set()
 
 
+def test_fast_typing_shows_instant_pictures_on_the_way_but_never_an_older_one_later() -> None:
+    model = CountingModel("instant", instant=True, steps=2)
+    model.gate = threading.Event()
+    with LiveGeneration([model]) as live:
+        first = live.ask(Wish("a"))
+        assert model.entered.wait(WAIT_S)
+        for text in ("ab", "abc", "abcd"):
+            last = live.ask(Wish(text))
+        model.gate.set()
+        events = until_idle(live)
+        assert model.begun == 2
+        shown = [(u.generation, u.step) for u in updates(events)]
+        # The first step came before the keys; the last wish is made whole, those between are not.
+        assert shown == [(first, 1), (last, 1), (last, 2)] or shown == [
+            *[(first, 1), (first, 2), (last, 1), (last, 2)]
+        ]
+        live.withdraw()
+    assert model.running == 0
+
+
 def test_the_same_wish_again_is_looked_up() -> None:
     model = CountingModel()
     with LiveGeneration([model], LiveOptions(debounce_ns=0)) as live:
