@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -231,6 +232,43 @@ def test_everybody_has_a_tile(meeters: Meeters) -> None:
     assert left[middle].std() > 5
     assert right[middle].std() > 5
     assert left[middle].mean() > right[middle].mean() + 10
+
+
+@pytest.mark.slow
+def test_a_preview_in_a_room_is_written_with_what_is_heard(
+    meeters: Meeters, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`visavis preview --room --out`: two tiles once Ada is there, and her voice."""
+    meeters.home("ada")
+    ada = open_own_avatar("amara")
+    room = meeters.enter("Ada", ada)
+    stop, out = threading.Event(), tmp_path / "meeting.mp4"
+    talking = threading.Thread(target=talk, args=(room, ada, now_ns(), stop))
+    talking.start()
+    meeters.home("bob")
+    try:
+        code = run(
+            ["preview", "--source", "synthetic:still", "--avatar", "walter", "--name", "Bob",
+             "--room", str(meeters.code), "--relay", meeters.relay, "--size", "320x160",
+             "--seconds", "12", "--out", str(out)]
+        )  # fmt: skip
+    finally:
+        stop.set()
+        talking.join(PATIENCE_S)
+    said = capsys.readouterr().err
+    assert code == 0, said
+    assert "room: Ada is seen" in said
+    wait(lambda: any("Bob is here" in line for line in meeters.lines["Ada"]), "Bob at Ada's")
+    with av.open(str(out)) as file:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    with av.open(str(out)) as file:
+        sound = np.concatenate([frame.to_ndarray().ravel() for frame in file.decode(audio=0)])
+    assert len(pictures) >= 3
+    last = pictures[-1].astype(int)
+    # Walter on the left, Amara's darker skin on the right.
+    assert last[60:100, 60:100].mean() > last[60:100, 220:260].mean() + 10
+    assert last[60:100, 220:260].std() > 5
+    assert np.abs(sound).max() > 0.02
 
 
 def test_tiles_fill_the_picture() -> None:

@@ -310,6 +310,20 @@ def test_an_old_recording_of_a_room_brings_nobody_back() -> None:
     assert not today.members
 
 
+def test_members_that_a_relay_makes_up_cost_little() -> None:
+    code = RoomCode.new()
+    wire = Wire(meeting(code), meeting(code))
+    for number in range(3, 5000):
+        wire.give(1, Frame(JOINED, number, b""))
+    wire.now_ns += 1000 * MS
+    wire.meetings[1].tick(wire.now_ns)
+    frames = 0
+    while wire.meetings[1].take() is not None:
+        frames += 1
+    assert frames < 200
+    assert wire.meetings[1].members
+
+
 def test_lost_greetings_and_keys_are_sent_again() -> None:
     """Half of everything is lost at random; the room still comes about."""
     code, rng = RoomCode.new(), np.random.default_rng(5)

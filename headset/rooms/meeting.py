@@ -26,6 +26,7 @@ from headset.rooms.relay_frame import (
     GREETING,
     JOINED,
     LEFT,
+    MOST_MEMBERS,
     SOUND,
     WELCOME,
     Frame,
@@ -232,6 +233,8 @@ class Meeting:
         return self._opened(frame, now_ns)
 
     def _greet(self, number: int, now_ns: int) -> None:
+        if number not in self._strangers and len(self._strangers) >= MOST_MEMBERS:
+            return  # more than a relay lets in: it makes them up
         self._strangers[number] = now_ns
         self._put(Frame(GREETING, number, self._session.sealed_greeting()))
 
