@@ -1,10 +1,11 @@
 """Streaming over bad links: frames in flight, how old they get, how soon that is over.
 
-python -m benchmarks.bad_links [--seconds 8] [--payloads geometry code]
+python -m benchmarks.bad_links [--seconds 8] [--payloads geometry code datagrams]
 
 Needs root, /dev/net/tun, iproute2 and Chromium: the server runs in one network namespace and the
 browser in another, and `link_emulator` carries packets between them. Each of the issue's four links
-lasts for some seconds between two good ones. Prints one line of JSON for each.
+lasts for some seconds between two good ones. Payloads: geometry and codes through the WebSocket,
+codes as WebTransport datagrams. Prints one line of JSON for each link.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from benchmarks.link_emulator import ADDRESSES, SPACES, LinkProfile, tell
 from benchmarks.streaming import SCRIPT, clip_meshes, front, numbered
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.certificate import own_certificate
+from headset.webxr.datagram_lane import DatagramLanes
 from headset.webxr.presentation import Presentation
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.clock import now_ns
@@ -123,14 +125,15 @@ def inside(control: Path, folder: Path, payload: str, seconds: float) -> None:
     )
     browser.chmod(0o755)
     blobs = BlobStore()
-    presentation = Presentation(blobs)
+    lanes = DatagramLanes(lambda: server.port, lan=True) if payload == "datagrams" else None
+    presentation = Presentation(blobs, lanes=lanes)
     files = {
         "/index.html": (front("visavis"), "text/html"),
         "/streaming_page.js": (SCRIPT.read_bytes(), "text/javascript"),
     }
     certificate = own_certificate(folder, ["visavis"], [ADDRESSES[0]])
     options = WebXrServerOptions(certificate, folder / "devices", port=0, lan=True)
-    codes = coded(presentation, blobs) if payload == "code" else None
+    codes = None if payload == "geometry" else coded(presentation, blobs)
     feeder = Feeder(presentation, codes, payload, 512)
     server = WebXrServer(options, files, blobs, presentation.serve, log=lambda _line: None)
     with server, sync_playwright() as playwright:
@@ -192,6 +195,7 @@ def tried(
     time.sleep(seconds)
     ended = 1e3 * time.time()
     texture = feeder.taken.texture[-1]
+    lost = round(page.evaluate("links.at(-1).lossShare"), 4)
     tell(control, GOOD)
     time.sleep(AFTER_S)
     frames = page.evaluate("decoded")
@@ -211,6 +215,8 @@ def tried(
         "gap ms p95": round(float(np.quantile(gaps, 0.95)), 1) if len(gaps) else None,
         "recovered after ms": recovered(at - ended, ages, usual),
         "texture then": texture,
+        "packets lost": lost,
+        "by datagram": page.evaluate("links.at(-1).lane"),
         "load": round(os.getloadavg()[0], 1),
     }
 
@@ -230,7 +236,7 @@ def recovered(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--payloads", nargs="+", default=["geometry", "code"])
+    parser.add_argument("--payloads", nargs="+", default=["geometry", "code", "datagrams"])
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
