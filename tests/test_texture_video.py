@@ -50,7 +50,7 @@ def rgb_of(frame: VideoFrame) -> UInt8:
         dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
     )  # fmt: skip
-    return shown.to_ndarray()
+    return np.asarray(shown.to_ndarray(), np.uint8)
 
 
 def psnr(a: UInt8, b: UInt8) -> float:
