@@ -1,10 +1,11 @@
 """Streaming over bad links: frames in flight, how old they get, how soon that is over.
 
-python -m benchmarks.bad_links [--seconds 8] [--payloads geometry code]
+python -m benchmarks.bad_links [--seconds 8] [--payloads geometry code datagrams]
 
 Needs root, /dev/net/tun, iproute2 and Chromium: the server runs in one network namespace and the
 browser in another, and `emulated_link` carries packets between them. Each of four bad links lasts
-for some seconds between two good ones. Prints one line of JSON for each.
+for some seconds between two good ones. Payloads: geometry and codes through the WebSocket, codes as
+WebTransport datagrams. Prints one line of JSON for each link.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks.emulated_link import EmulatedLink, LinkShape, missing
 from benchmarks.streaming import SCRIPT, clip_meshes, front, numbered
 from headset.webxr.blob_store import BlobStore
 from headset.webxr.certificate import own_certificate
+from headset.webxr.datagram_lane import DatagramLanes
 from headset.webxr.presentation import Presentation
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from streams.clock import now_ns
@@ -105,14 +107,15 @@ def try_links(link: EmulatedLink, folder: Path, payload: str, seconds: float) ->
     browser.write_text(f'#!/bin/sh\nexec {started} "$@"\n')
     browser.chmod(0o755)
     blobs = BlobStore()
-    presentation = Presentation(blobs)
+    lanes = DatagramLanes(lambda: server.port, lan=True) if payload == "datagrams" else None
+    presentation = Presentation(blobs, lanes=lanes)
     files = {
         "/index.html": (front("visavis"), "text/html"),
         "/streaming_page.js": (SCRIPT.read_bytes(), "text/javascript"),
     }
     certificate = own_certificate(folder, ["visavis"], [link.SERVER])
     options = WebXrServerOptions(certificate, folder / "devices", port=0, lan=True)
-    codes = coded(presentation, blobs) if payload == "code" else None
+    codes = None if payload == "geometry" else coded(presentation, blobs)
     feeder = Feeder(presentation, codes, payload, 512)
     server = WebXrServer(options, files, blobs, presentation.serve, log=lambda _line: None)
     with server, sync_playwright() as playwright:
@@ -171,6 +174,7 @@ def tried(
     time.sleep(seconds)
     ended = 1e3 * time.time()
     texture = feeder.taken.texture[-1]
+    lost = round(page.evaluate("links.at(-1).lossShare"), 4)
     link.shape(GOOD)
     time.sleep(AFTER_S)
     frames = page.evaluate("decoded")
@@ -190,6 +194,8 @@ def tried(
         "gap ms p95": round(float(np.quantile(gaps, 0.95)), 1) if len(gaps) else None,
         "recovered after ms": recovered(at - ended, ages, usual),
         "texture then": texture,
+        "packets lost": lost,
+        "by datagram": page.evaluate("links.at(-1).lane"),
         "load": round(os.getloadavg()[0], 1),
     }
 
@@ -209,7 +215,7 @@ def recovered(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--payloads", nargs="+", default=["geometry", "code"])
+    parser.add_argument("--payloads", nargs="+", default=["geometry", "code", "datagrams"])
     options = parser.parse_args()
     reason = missing()
     if reason is not None:

@@ -203,6 +203,31 @@ def test_a_killed_socket_comes_back_with_a_key(stage: Stage, people: list[MeshTe
     assert stage.page.evaluate("seen.topologies.length") == 1
 
 
+def test_a_page_that_lost_its_way_gets_a_key(stage: Stage, people: list[MeshTexture]) -> None:
+    """Differences to a frame that the page never had, as many as may be on the way: nothing more
+    comes by itself, so the page must ask until it is answered."""
+    show = lambda k: stage.show(people[k % len(people)])  # noqa: E731
+    stage.until("seen.frames.length > 3", show)
+    stream = stage.presentation._sessions[0]._streams[0]
+    spoilt = []
+
+    def spoil(k: int) -> None:
+        encoder = stream._encoding._mesh if stream._encoding else None
+        if encoder is not None and encoder._last is not None and len(spoilt) < 8:
+            spoilt.append(encoder._last[0])
+            encoder._last = 4_000_000_000, encoder._last[1]
+        show(k)
+
+    end = time.monotonic() + 10
+    while len(spoilt) < 8 and time.monotonic() < end:
+        spoil(len(spoilt))
+        time.sleep(1.0 / FPS)
+    assert len(spoilt) == 8
+    last = stage.page.evaluate("seen.frames.length")
+    stage.until(f"seen.frames.length > {last} + 5", show)
+    assert not stream.flow.key_needed
+
+
 def drop_links(server: Any) -> None:
     """Cut every connection without a word."""
 

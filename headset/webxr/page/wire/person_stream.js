@@ -49,7 +49,7 @@ export class PersonStream {
     );
     this.pictures = 0;
     this.lost = true;
-    this.askedMs = -Infinity;
+    this.asking = null; // the timer until it is asked again
     this.received = 0;
     this.held = null;
     this.undisplayed = null; // {frameId, atMs}
@@ -92,6 +92,8 @@ export class PersonStream {
 
   close() {
     this.closed = true;
+    clearTimeout(this.asking);
+    clearTimeout(this.timer);
     this.video.close();
     closeTexture(this.held);
     this.held = null;
@@ -196,12 +198,16 @@ export class PersonStream {
     this.#finish({ message, atMs, scene, ...shape });
   }
 
-  /** Only a key frame can help: ask for one, and again when none comes. */
+  /** Only a key frame can help: ask for one, and again while none comes. */
   #lose(error) {
     if (error) this.tools.tell(`person ${this.person}: ${error.message ?? error}`);
     this.lost = true;
-    if (this.closed || nowMs() - this.askedMs < ASK_AGAIN_MS) return;
-    this.askedMs = nowMs();
+    if (this.closed || this.asking) return;
     this.tools.askKey(this.person, this.received);
+    // Also when nothing more comes: what is on the way may be all that the server lets out.
+    this.asking = setTimeout(() => {
+      this.asking = null;
+      if (this.lost) this.#lose();
+    }, ASK_AGAIN_MS);
   }
 }
