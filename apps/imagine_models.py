@@ -42,6 +42,8 @@ def open_models(options: ModelOptions) -> list[ImageModel]:
         from overlay.offline import forbid_network
 
         forbid_network()
+    if options.price is not None and not 0.0 <= options.price < float("inf"):
+        raise UsageError(f"--price {options.price:g}: expected US dollars, 0 or more")
     if not options.specs:
         raise UsageError(f"--model: expected at least one of {KINDS}")
     try:
@@ -92,8 +94,9 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
         from overlay.diffusers_model import DiffusersModel, DiffusersOptions
 
         try:
+            steps = 4 if options.steps is None else options.steps
             wanted = DiffusersOptions(
-                where, options.steps or 4, accepted=options.accepted, local_only=options.offline
+                where, steps, accepted=options.accepted, local_only=options.offline
             )
         except ValueError as error:
             raise UsageError(f"--model {spec}: {error}") from error

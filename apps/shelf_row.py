@@ -64,12 +64,13 @@ class ShelfRow(Closing):
         looked, self._looking = self._looking, None
         if looked.cancelled() or looked.exception() is not None:
             return
-        self.row = looked.result()
+        before, self.row = self.row, looked.result()
         for number in range(COUNT):
-            if number < len(self.row):
-                self._board.put(self._panel(number, above))
-            else:
+            if number >= len(self.row):
                 self._board.remove(f"shelf {number}")
+            elif number >= len(before) or before[number][0].source != self.row[number][0].source:
+                # One that stays is not sent to the graphics card again.
+                self._board.put(self._panel(number, above))
 
     def first(self) -> tuple[ShelfItem, npt.NDArray[np.uint8]] | None:
         """The nearest one and its picture."""

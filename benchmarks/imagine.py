@@ -26,7 +26,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from apps.imagine import labelled
-from overlay.generation_event import PictureUpdate
+from overlay.generation_event import GenerationFailed, PictureUpdate
 from overlay.image_model import ModelError, final_step
 from overlay.live_generation import LiveGeneration
 from overlay.sticker_model import StickerModel
@@ -152,13 +152,18 @@ def typing_times(model: StickerModel, rounds: int) -> None:
 
 
 def _arrived(live: LiveGeneration, keys: dict[int, float], waits: list[float]) -> int:
-    """Take what is ready, and note how long the keys that it answers have waited."""
+    """Take what is ready, and note how long the keys that it answers have waited. Half a word that
+    no sticker is near to is answered by a message, and not counted."""
     now = time.perf_counter()
-    events = [event for event in live.take_events() if isinstance(event, PictureUpdate)]
-    for event in events:
-        for generation in [g for g in keys if g <= event.generation]:
-            waits.append(1e3 * (now - keys.pop(generation)))
-    return len(events)
+    pictures = 0
+    for event in live.take_events():
+        if isinstance(event, GenerationFailed):
+            keys.pop(event.generation, None)
+        elif isinstance(event, PictureUpdate):
+            pictures += 1
+            for generation in [g for g in keys if g <= event.generation]:
+                waits.append(1e3 * (now - keys.pop(generation)))
+    return pictures
 
 
 def render_times(model: StickerModel, rounds: int) -> None:

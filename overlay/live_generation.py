@@ -211,10 +211,6 @@ class LiveGeneration(Closing):
         try:
             with contextlib.closing(model.steps(asked.wish, cancelled)) as steps:
                 for step in steps:
-                    # What is instant is shown though a key came meanwhile: of fast typing one
-                    # would otherwise see nothing until its end.
-                    if cancelled() and not model.instant:
-                        break
                     done += 1
                     self._update(asked, stage, model, step)
                     if step.final:
@@ -259,6 +255,8 @@ class LiveGeneration(Closing):
         )
         with self._changed:
             # The other thread may already have shown something better, or for a newer wish.
+            # What is instant is shown though a key came meanwhile: of fast typing one would
+            # otherwise see nothing until its end.
             newest = asked.generation == self._generation
             wanted = newest or (model.instant and self._asked is not None)
             if update.order > self._order and wanted:

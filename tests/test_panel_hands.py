@@ -21,7 +21,7 @@ from overlay.shelf import Shelf
 from overlay.sticker_model import StickerModel
 from overlay.sticker_search import StickerSearch
 from overlay.wish import Wish
-from render.panels import labelled_picture
+from render.panels import labelled_picture, premultiplied
 from streams.hand_skeleton import joints_from_angles
 from streams.rigid import Rigid
 from streams.tracked_state import HandPose
@@ -210,6 +210,17 @@ def test_a_large_generated_panel_says_so_above_heads_too() -> None:
         shown = labelled_picture(panel)
         assert (shown[3, :, :3].max() < 100) == above
         assert shown[-3, :, :3].max() < 100
+
+
+def test_premultiplying_rounds_every_pair_of_values_as_it_says() -> None:
+    colour, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    rgba = np.stack([colour, colour, 255 - colour, alpha], axis=-1).astype(np.uint8)
+    wanted = (rgba[..., :3].astype(np.int64) * alpha[..., None] + 127) // 255
+    np.testing.assert_array_equal(premultiplied(rgba)[..., :3], wanted)
+    np.testing.assert_array_equal(premultiplied(rgba)[..., 3], alpha)
+    held = rgba.copy()
+    premultiplied(rgba)
+    np.testing.assert_array_equal(rgba, held)
 
 
 @pytest.fixture(scope="module")

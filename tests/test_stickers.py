@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -20,13 +21,13 @@ from overlay.named_colour import (
     repaint,
 )
 from overlay.scene_layout import Placed, lay_out
-from overlay.scene_words import Scene, Thing, read_scene
-from overlay.sticker_model import LABEL_SHARE, StickerModel
+from overlay.scene_words import NUMBERS, PLACES, RELATIONS, Scene, Thing, read_scene
+from overlay.sticker_model import LABEL_SHARE, StickerModel, composition_svg
 from overlay.sticker_picture import draw_svg
 from overlay.sticker_search import StickerSearch
 from overlay.svg_process import SvgProcess
 from overlay.text_encoder import TextEncoder
-from overlay.wish import Wish
+from overlay.wish import PromptError, Wish
 from overlay.word_pieces import WordPieces
 
 
@@ -342,6 +343,26 @@ def test_hostile_prompts_give_a_picture_or_a_message(model: StickerModel, prompt
         said = str(error)
     assert "\n" not in said
     assert not said or "expected" in said
+
+
+def test_any_words_in_any_order_make_a_whole_drawing_or_a_message(model: StickerModel) -> None:
+    chance = random.Random(8)
+    names = [name for sticker in model.search.book.stickers[::3] for name in sticker.names]
+    words = [*RELATIONS, *PLACES, *NUMBERS, *COLOURS, "<", "&", '"', "🐶", "é", "x" * 60]
+    drawn = 0
+    for _ in range(150):
+        mixed = chance.choices(names, k=4) + chance.choices(words, k=8)
+        prompt = " ".join(chance.sample(mixed, chance.randint(1, 12)))
+        try:
+            found = model.compose(Wish(prompt).prompt)
+        except (ModelError, PromptError):
+            continue
+        svg = composition_svg(found, "noto", (384, 300), 1, model.search)
+        ElementTree.fromstring(svg)
+        assert "(nan" not in svg
+        assert " nan" not in svg
+        drawn += 1
+    assert drawn > 100
 
 
 def test_a_damaged_book_is_refused(
