@@ -40,6 +40,7 @@ from avatar.enrolment.texture_reading import (
     worn_spectacles,
 )
 from avatar.head_mesh import ATLAS, HeadMesh
+from avatar.head_placement import GLASSES
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_model import CHART, PersonalModel
 from avatar.picture_encoder import PictureEncoder, reduced_mean
@@ -238,7 +239,8 @@ def learn(
     products = inner_products_of(basis, textures, gains)
     views = chosen.view_directions()
     grid = options.basis.grid
-    space = CodeSpace.fit(basis, products, views, options.appearance, grid)
+    on_face = textures.table.regions != GLASSES
+    space = CodeSpace.fit(basis, products, views, options.appearance, grid, on_face)
     progress("learning to drive", 0.0)
     log_gain = np.log(gains)
     gain_sigma = np.maximum(log_gain.std(0), 0.01)
