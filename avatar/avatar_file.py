@@ -31,7 +31,7 @@ from avatar.whole_file import PRIVATE, write_whole
 SUFFIX = ".visavis"
 FORMAT, VERSION = "visavis-avatar", 4
 OLDEST = 2
-"""Format 3 adds glasses, which a file may have or not, format 4 gives them planes."""
+"""Format 3 adds glasses, which a file may have or not, format 4 their planes, and lashes."""
 LARGEST_FILE = 20 * 1024 * 1024
 LARGEST_MEMBERS = 64 * 1024 * 1024
 """All members unpacked, in bytes."""

@@ -4,8 +4,8 @@ by how far they are from the last band's."""
 from __future__ import annotations
 
 from avatar.packet_format import KEEPS, MIDDLE, OFFSETS, Layout
-from avatar.range_coder import RangeDecoder, RangeEncoder
-from avatar.symbol_tables import near_tables
+from avatar.range_coder import FOREIGN, RangeCoderError, RangeDecoder, RangeEncoder
+from avatar.symbol_tables import near_models
 
 LAST_KEEP = len(KEEPS) - 1
 """The prediction that a group's first band is held against: all of the last value."""
@@ -13,7 +13,7 @@ LAST_KEEP = len(KEEPS) - 1
 
 def write_bands(coder: RangeEncoder, layout: Layout, offsets: list[int], keeps: list[int]) -> None:
     """(B,) each, as `quantiser.Quantised` has them."""
-    encode, by_offset, by_keep = coder.encode_one, near_tables(OFFSETS), near_tables(len(KEEPS))
+    encode, by_offset, by_keep = coder.encode_by, near_models(OFFSETS), near_models(len(KEEPS))
     near, last = MIDDLE, LAST_KEEP
     for opens, fresh, offset, keep in zip(layout.opens, layout.fresh, offsets, keeps, strict=True):
         if opens:
@@ -28,18 +28,21 @@ def write_bands(coder: RangeEncoder, layout: Layout, offsets: list[int], keeps: 
 def read_bands(coder: RangeDecoder, layout: Layout) -> tuple[list[int], list[int]]:
     """(B,) class offsets, and eighths of its last value that a number's prediction keeps. Raises
     RangeCoderError."""
-    decode, by_offset, by_keep = coder.decode_one, near_tables(OFFSETS), near_tables(len(KEEPS))
+    decode, by_offset, by_keep = coder.decode_by, near_models(OFFSETS), near_models(len(KEEPS))
     near, last = MIDDLE, LAST_KEEP
     offsets: list[int] = []
     kept: list[int] = []
-    for opens, fresh in zip(layout.opens, layout.fresh, strict=True):
-        if opens:
-            near, last = MIDDLE, LAST_KEEP
-        near = decode(by_offset[near])
-        offsets.append(near)
-        if fresh:
-            kept.append(0)
-        else:
-            last = decode(by_keep[last])
-            kept.append(KEEPS[last])
+    try:
+        for opens, fresh in zip(layout.opens, layout.fresh, strict=True):
+            if opens:
+                near, last = MIDDLE, LAST_KEEP
+            near = decode(by_offset[near])
+            offsets.append(near)
+            if fresh:
+                kept.append(0)
+            else:
+                last = decode(by_keep[last])
+                kept.append(KEEPS[last])
+    except AssertionError as error:
+        raise RangeCoderError(FOREIGN) from error
     return offsets, kept

@@ -17,7 +17,7 @@ def write_levels(coder: RangeEncoder, kinds: Int64, levels: Int64) -> None:
     """(N,) each; escaped magnitudes follow."""
     symbols = np.maximum(levels, -ESCAPE)
     np.minimum(symbols, ESCAPE, out=symbols)
-    escaped = levels[np.abs(symbols) == ESCAPE].tolist()
+    escaped = levels[np.abs(symbols) == ESCAPE]
     symbols += ESCAPE
     symbols = symbols.take(_by_class(kinds)).astype(np.int32)
     start = 0
@@ -25,8 +25,8 @@ def write_levels(coder: RangeEncoder, kinds: Int64, levels: Int64) -> None:
         if count:
             coder.encode(symbols[start : start + count], level_table(kind))
             start += count
-    for level in escaped:
-        coder.encode_number(abs(level) - ESCAPE)
+    if len(escaped):
+        coder.encode_numbers((np.abs(escaped) - ESCAPE).tolist())
 
 
 def read_levels(coder: RangeDecoder, kinds: Int64) -> Int64:
@@ -41,7 +41,7 @@ def read_levels(coder: RangeDecoder, kinds: Int64) -> Int64:
     levels -= ESCAPE
     escaped = (np.abs(levels) == ESCAPE).nonzero()[0]
     if len(escaped):
-        beyond = np.array([coder.decode_number() for _ in range(len(escaped))])
+        beyond = np.array(coder.decode_numbers(len(escaped)))
         signs = np.sign(levels[escaped])
         levels[escaped] += signs * beyond
     return levels

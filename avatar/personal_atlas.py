@@ -2,7 +2,7 @@
 
 Mouth, eyes and nose get about twice the texels that the template gives them, and with them more
 nodes of the coefficient grid. Teeth, tongue and the inside of the mouth move to where the template
-keeps its hair, which a personal avatar has in the picture of its scalp.
+keeps its hair, which a personal avatar has in the picture of its scalp, and lashes below the jaw.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import GLASSES
 from avatar.landmark_map import COUNT, OUTER_LIPS, LandmarkMap
+from avatar.lash_strips import STRIPS, LashStrips
 from avatar.unwrapping import IN_MOUTH, TexelTable
 
 Float32 = npt.NDArray[np.float32]
@@ -27,11 +28,9 @@ FACE_PARTS = (
 """Regions whose texture the code changes."""
 STATIC_PARTS = ("neck", "collar", "cloth")
 """Regions whose texture is one picture."""
-LEFT_OUT = (
-    "l-eyelashes-1", "l-eyelashes-2", "r-eyelashes-1", "r-eyelashes-2", "hair", "collar",
-)  # fmt: skip
-"""Regions that a personal avatar does not draw: its own lashes, hair and collar are in its
-texture."""
+LEFT_OUT = (*STRIPS, "hair", "collar")
+"""Regions that a personal avatar does not draw: its own hair and collar are in its texture, and so
+are its lashes, unless it has a picture of them."""
 
 _CENTRE = np.array([384.0, 450.0]) / 1024.0
 _REACH, _GROWTH = 0.36, 0.32
@@ -68,6 +67,8 @@ def personal_uv(head: HeadMesh) -> Float32:
         away = grown - _grown(np.array([centre]) / 1024.0)
         shift += strength * away * np.exp(-0.5 * (away**2).sum(1, keepdims=True) / radius**2)
     uv[skin] = grown + shift
+    lashes = LashStrips.of(head)
+    uv[lashes.vertices] = lashes.uv()
     return uv.astype(np.float32)
 
 

@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import GLASSES
 from avatar.landmark_map import LandmarkMap
+from avatar.lash_strips import STRIPS
 from avatar.personal_atlas import LEFT_OUT, personal_uv
 from avatar.personal_model import PersonalModel
 from avatar.spectacles import Spectacles, spectacle_faces, spectacle_uv
@@ -43,22 +44,26 @@ def personal_head(template: HeadMesh, model: PersonalModel) -> HeadMesh:
     surface = np.zeros((*model.opacity.shape, 4), np.uint8)
     surface[..., 0], surface[..., 1], surface[..., 2] = 255, 255, 128
     surface[..., 3] = model.opacity
-    head = template_as(template, model.rest, model.eyes, model.neck_pivot)
+    head = template_as(template, model.rest, model.eyes, model.neck_pivot, model.has_lashes)
     if model.glasses is not None:
         head = _with_glasses(head, model.glasses)
     return replace(head, eye_radius=float(model.eye_radius[0]), albedo=model.mean, surface=surface)
 
 
-def template_as(template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Float32) -> HeadMesh:
+def template_as(
+    template: HeadMesh, rest: Float32, eyes: Float32, neck_pivot: Float32, lashes: bool = False
+) -> HeadMesh:
     """The template with a person's vertices (T, 3), eye centres (2, 3) and pivot (3,), in the
-    personal layout of the texture, without hair cards and lashes (both are in the texture)."""
+    personal layout of the texture, without hair cards (they are in the texture) and, unless they
+    are wanted, without `lashes`."""
+    left_out = [region for region in LEFT_OUT if not (lashes and region in STRIPS)]
     count = template.template_size
     faces = template.faces[(template.faces < count).all(1)]
     return replace(
         template,
         name="personal",
         vertices=rest,
-        faces=faces[~np.isin(template.regions[faces[:, 0]], LEFT_OUT)],
+        faces=faces[~np.isin(template.regions[faces[:, 0]], left_out)],
         uv=personal_uv(template),
         parts=_parts(template),
         regions=template.regions[:count],

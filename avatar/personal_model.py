@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from avatar.head_mesh import ATLAS
 from avatar.landmark_code import landmark_code
+from avatar.lash_strips import WINDOW
 from avatar.spectacles import NUMBERS, Spectacles
 from streams.texture_basis import TextureBasis
 
@@ -62,7 +63,8 @@ class PersonalModel:
     mean: npt.NDArray[np.uint8]
     """(1024, 1024, 3) uint8 sRGB."""
     opacity: npt.NDArray[np.uint8]
-    """(512, 512) uint8: 255 = opaque."""
+    """(S, S) uint8: 255 = opaque. Without lashes (before format 4) their window in the atlas is
+    255, avatar.lash_strips.WINDOW."""
     planes: npt.NDArray[np.int8]
     """(K, 512, 512, 3) int8 as TextureBasis.planes."""
     plane_scale: Float32
@@ -175,6 +177,11 @@ class PersonalModel:
     def glasses_size(self) -> int:
         """Q: so many appearance numbers after the gains move the glasses, and no texture."""
         return 0 if self.glasses is None else NUMBERS
+
+    @property
+    def has_lashes(self) -> bool:
+        """Whether the opacity says what of the lids' strips is hair."""
+        return len(self.opacity) == ATLAS and bool((self.opacity[WINDOW] < 255).any())
 
     def head_moves(self) -> Float32:
         """(P + Q, M + G, 3) metres: what one unit of each of `head_numbers` adds to the face's

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sparse
 
 from avatar.head_mesh import HeadMesh
+from avatar.lash_cover import LashCover
 from avatar.node_grid import node_shares
 from avatar.personal_atlas import FACE_PARTS, personal_uv
 from avatar.personal_model import CHART, GAINS, PersonalModel
@@ -63,6 +64,10 @@ class PictureEncoder:
         texels = ExpectedTexels(self._table, self._mean, self._planes, within)
         self.registration = PhotometricRegistration(head, model, texels)
         self._posed = PosedFace(head, rest, model.moves, eyes, model.gaze_map)
+        self._lashes = None
+        if model.has_lashes:
+            skin = self._table.at(np.flatnonzero(model.coarse < len(face.rows)))
+            self._lashes = LashCover(head, model.mean, model.opacity, skin, rest)
         self._cover, self._sight, self._front = None, None, None
         if model.glasses is not None and front is not None and opacity is not None:
             on_front = model.coarse[model.coarse >= len(face.rows)] - len(face.rows)
@@ -108,6 +113,8 @@ class PictureEncoder:
             self._table, rgb, frame.camera, face.world_from_head, vertices, normals,
             face.landmarks,
         )  # fmt: skip
+        if self._lashes is not None:
+            found = self._lashes.past(found, frame.camera, face.world_from_head, vertices)
         worn = slice(GAINS, GAINS + model.glasses_size)
         moved = guess[worn]
         if self._cover is not None and self._sight is not None and self._front is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import constriction
 import numpy as np
@@ -18,14 +20,18 @@ BYTE = 8
 """Bits that are one symbol."""
 
 
+FOREIGN = "expected a range coder's bytes, got others"
+
+
 class RangeCoderError(ValueError):
     """Bytes that no encoder wrote."""
 
 
 @cache
-def _number_tables() -> tuple[Table, tuple[Table, ...]]:
+def _number_models() -> tuple[Any, tuple[Any, ...]]:
     """Of how many bits a number has, and of 1, 2, ... BYTE of them."""
-    return near_table(MOST_BITS + 1, 0), tuple(even_table(2 << k) for k in range(BYTE))
+    parts = tuple(even_table(2 << k).model for k in range(BYTE))
+    return near_table(MOST_BITS + 1, 0).model, parts
 
 
 class RangeEncoder:
@@ -33,7 +39,8 @@ class RangeEncoder:
 
     def __init__(self) -> None:
         self._words = queue.RangeEncoder()
-        self._encode = self._words.encode
+        self.encode_by = self._encode = self._words.encode
+        """Takes a symbol and a table's model: `encode_one` for loops over many."""
 
     def encode(self, symbols: Int32, table: Table) -> None:
         """(N,) int32, each below the size of the table."""
@@ -43,17 +50,18 @@ class RangeEncoder:
         """One symbol."""
         self._encode(symbol, table.model)
 
-    def encode_number(self, value: int) -> None:
-        """An integer from 0, Elias gamma: how many bits follow the first one of value + 1, then
+    def encode_numbers(self, values: Sequence[int]) -> None:
+        """Integers from 0, Elias gamma: how many bits follow the first one of value + 1, then
         those."""
-        rest, (sizes, parts) = value + 1, _number_tables()
-        bits = rest.bit_length() - 1
-        self._encode(bits, sizes.model)
-        rest -= 1 << bits
-        if 0 < bits <= BYTE:  # as encode_bits has it, without its loop: most are small
-            self._encode(rest, parts[bits - 1].model)
-        else:
-            self.encode_bits(rest, bits)
+        encode, (sizes, parts) = self._encode, _number_models()
+        for value in values:
+            bits = (value + 1).bit_length() - 1
+            encode(bits, sizes)
+            rest = value + 1 - (1 << bits)
+            if 0 < bits <= BYTE:  # as encode_bits has it, without its loop: most are small
+                encode(rest, parts[bits - 1])
+            else:
+                self.encode_bits(rest, bits)
 
     def encode_bits(self, value: int, bits: int) -> None:
         """That many bits of an integer, the highest first, by eight and what is left."""
@@ -85,28 +93,36 @@ class RangeDecoder:
     def __init__(self, data: bytes) -> None:
         padded = data.ljust(-(-len(data) // 4) * 4 + 8, b"\0")
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
-        self._decode = queue.RangeDecoder(words).decode
+        self.decode_by = self._decode = queue.RangeDecoder(words).decode
+        """Takes a table's model: `decode_one` for loops over many, but that it raises
+        AssertionError."""
 
     def decode(self, count: int, table: Table) -> Int32:
         """(count,) symbols. Raises RangeCoderError."""
         try:
             return self._decode(table.model, count)
         except AssertionError as error:
-            raise RangeCoderError("expected a range coder's bytes, got others") from error
+            raise RangeCoderError(FOREIGN) from error
 
     def decode_one(self, table: Table) -> int:
         """One symbol. Raises RangeCoderError."""
         try:
             return self._decode(table.model)
         except AssertionError as error:
-            raise RangeCoderError("expected a range coder's bytes, got others") from error
+            raise RangeCoderError(FOREIGN) from error
 
-    def decode_number(self) -> int:
-        """What `encode_number` wrote. Raises RangeCoderError."""
-        sizes, parts = _number_tables()
-        bits = self.decode_one(sizes)
-        rest = self.decode_one(parts[bits - 1]) if 0 < bits <= BYTE else self.decode_bits(bits)
-        return (1 << bits) - 1 + rest
+    def decode_numbers(self, count: int) -> list[int]:
+        """What `encode_numbers` wrote. Raises RangeCoderError."""
+        decode, (sizes, parts) = self._decode, _number_models()
+        values: list[int] = []
+        try:
+            for _ in range(count):
+                bits = decode(sizes)
+                rest = decode(parts[bits - 1]) if 0 < bits <= BYTE else self.decode_bits(bits)
+                values.append((1 << bits) - 1 + rest)
+        except AssertionError as error:
+            raise RangeCoderError(FOREIGN) from error
+        return values
 
     def decode_bits(self, bits: int) -> int:
         """What `encode_bits` wrote. Raises RangeCoderError."""

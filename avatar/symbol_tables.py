@@ -72,9 +72,9 @@ def near_table(count: int, centre: int) -> Table:
 
 
 @cache
-def near_tables(count: int) -> tuple[Table, ...]:
-    """(count,) tables, one about each of the symbols."""
-    return tuple(near_table(count, centre) for centre in range(count))
+def near_models(count: int) -> tuple[Any, ...]:
+    """(count,) models of `near_table`, one about each of the symbols."""
+    return tuple(near_table(count, centre).model for centre in range(count))
 
 
 @cache

@@ -145,7 +145,10 @@ def test_materials_textures_and_who_it_is(shipped: Path, personal: Path) -> None
     assert own.json["extensionsUsed"] == ["KHR_materials_unlit"]
     assert own.json["asset"]["extras"]["avatar"] == "small"
     assert own.json["asset"]["extras"]["consent"]["kind"] == "synthetic"
-    assert own.picture(0).shape == (1024, 1024, 3)
+    modes = {m["name"]: m.get("alphaMode", "OPAQUE") for m in own.json["materials"]}
+    assert modes["lash"] == "BLEND"
+    assert modes["skin"] == "OPAQUE"
+    assert own.picture(0).shape == (1024, 1024, 4)
 
 
 def test_a_personal_head_rests_as_its_decoder_does(small_avatar: Path) -> None:

@@ -6,28 +6,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from apps.likeness_evaluation import evaluate_likeness
+from apps.likeness_evaluation import draw_over, evaluate_likeness
 from avatar.codec import Avatar
 from avatar.driving import OwnDriving, expected_slow
 from avatar.enrolment.face_deformation import FaceDeformation
+from avatar.enrolment.lash_picture import LashLook
 from avatar.enrolment.likeness import Likeness
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.lash_cover import LashCover
+from avatar.lash_strips import WINDOW, LashStrips
 from avatar.local_texture import LocalTexture
 from avatar.personal_atlas import personal_uv
 from avatar.personal_avatar import FADE_S, PersonalAvatar
+from avatar.personal_head import personal_head
 from avatar.personal_model import GAINS, ModelError, PersonalModel
+from avatar.picture_encoder import face_table
+from avatar.posed_face import PosedFace
 from avatar.similarity import similarity
+from avatar.unwrapping import unwrap
 from capture.frame_source import open_source
+from render.renderer import RenderOptions, open_renderer
 from streams.face_shapes import SHAPE_INDEX
 from streams.frame import Frame
 from streams.mirror import mirror_frame
+from streams.projection import project
+from streams.topology import PARTS
 from streams.tracked_state import TrackedState
 from tracking.segmentation import PersonSegmenter
 from tracking.tracker import Tracker, TrackerOptions
@@ -193,6 +204,86 @@ def test_iris_numbers_and_nodes_follow_the_code(model) -> None:
     flat = (moved - rest).reshape(-1, len(model.planes))[model.active].ravel()
     np.testing.assert_allclose(flat, model.node_moves[0], atol=1e-4)
     assert (model.gain(code) == 1.0).all()
+
+
+def test_lashes_are_strips_that_are_taken_from_what_is_learned(clip: Clip, model) -> None:
+    """Drawn with lashes and without: past its lashes the one picture is nearly the other."""
+    bare = replace(model, opacity=np.full_like(model.opacity, 255))
+    assert model.has_lashes
+    assert not bare.has_lashes
+    head = HeadMesh.open("default")
+    lash = PARTS.index("lash")
+    regions = [personal_head(head, of).parts[personal_head(head, of).faces[:, 0]] == lash
+               for of in (model, bare)]  # fmt: skip
+    assert regions[0].sum() == 2 * (96 + 88)
+    assert regions[1].sum() == 0
+    step = 1024 // model.planes.shape[1]
+    rows, columns = (slice(part.start // step, part.stop // step) for part in WINDOW)
+    assert not model.planes[:, rows, columns].any()
+    table = face_table(head)
+    cover = LashCover(head, model.mean, model.opacity, table, model.rest)
+    assert 200 < len(cover.rows) < 0.2 * len(table.rows)
+    face = PosedFace(head, model.rest, model.moves, model.eyes, model.gaze_map)
+    frame, state = next(clip.held_out())
+    assert state.face is not None
+    shown = []
+    options = RenderOptions(depth=False, antialias="none", shadows=False)
+    with open_renderer("gl", options) as renderer:
+        for of in (model, bare):
+            avatar = avatar_of(of, fade=False)
+            code = avatar_of(model, fade=False).encode(state, frame)
+            rgb = draw_over(renderer, avatar, code, frame)
+            vertices, normals = face.of(code.geometry, state.face.gaze)
+            where = frame.camera, state.face.world_from_head
+            shown.append(unwrap(table, rgb, *where, vertices, normals, state.face.landmarks))
+    past = cover.past(shown[0], *where, vertices)
+
+    def apart(a, b):
+        return np.abs(a.colours.astype(float) - b.colours).mean(1)
+
+    hidden = (apart(shown[0], shown[1]) > 1) | (apart(shown[0], past) > 0)
+    hidden &= shown[1].seen > 0.5
+    assert hidden.sum() > 500
+    assert np.isin(np.flatnonzero(hidden), cover.rows).mean() > 0.9
+    # Single hairs are darker than the average of a strip, and what is between them is not.
+    assert apart(past, shown[1])[hidden].mean() < apart(shown[0], shown[1])[hidden].mean()
+    dark, left = (
+        (of.colours.astype(float) - shown[1].colours)[hidden].mean() for of in (shown[0], past)
+    )
+    assert dark < -2.0
+    assert abs(left) < 0.4 * abs(dark)
+
+
+def test_lashes_grow_where_the_lids_are(model) -> None:
+    """Whatever the face does, roots stay at the skin that they grow from."""
+    head, rng = HeadMesh.open("default"), np.random.default_rng(7)
+    lashes = LashStrips.of(head)
+    roots = lashes.roots(head)
+    assert (lashes.uv().max(0) * 1024 < [WINDOW[1].stop, WINDOW[0].stop]).all()
+    assert (lashes.uv().min(0) * 1024 > [WINDOW[1].start, WINDOW[0].start]).all()
+    first = lashes.out == 0.0
+    face = PosedFace(head, model.rest, model.moves, model.eyes, model.gaze_map)
+    for _ in range(5):
+        geometry = (1.5 * rng.normal(size=model.geometry_size)).astype(np.float32)
+        vertices, _ = face.of(geometry, np.tile(np.array([0, 0, 1], np.float32), (2, 1)))
+        away = np.linalg.norm(vertices[lashes.vertices] - vertices[roots], axis=1)
+        assert away[first].max() < 0.002
+        assert away.max() < 0.016
+
+
+def test_lashes_are_as_dark_as_the_rims_of_the_lids(clip: Clip) -> None:
+    frame, state = next(clip.held_out())
+    assert state.face is not None
+    pose, landmarks = state.face.world_from_head, state.face.landmarks
+    pixels, _ = project(frame.camera, pose.apply(landmarks.astype(float)))
+    for ink, densest in (((40, 20, 10), 1.0), ((200, 160, 140), 0.0)):
+        rgb = np.full_like(frame.rgb, (200, 160, 140))
+        for rim in LIDS:
+            corners = np.rint(pixels[list(rim)]).astype(np.int32)
+            cv2.polylines(rgb, [corners], True, ink, 3)
+        look = LashLook.of(iter([(replace(frame, rgb=rgb), pose, landmarks)]))
+        assert np.abs(look.colours.astype(int) - ink).max() <= 2
+        np.testing.assert_allclose(look.densities, densest, atol=0.01)
 
 
 def test_model_survives_its_tensors(model) -> None:

@@ -70,10 +70,10 @@ def test_likely_symbols_carry_run_and_still_equal_the_twin() -> None:
 @settings(deadline=None)
 def test_numbers_and_bits_survive(value: int, bits: int) -> None:
     encoder = RangeEncoder()
-    encoder.encode_number(value)
+    encoder.encode_numbers([value, 3])
     encoder.encode_bits(bits, 20)
     decoder = RangeDecoder(encoder.finish())
-    assert decoder.decode_number() == value
+    assert decoder.decode_numbers(2) == [value, 3]
     assert decoder.decode_bits(20) == bits
 
 

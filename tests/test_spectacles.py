@@ -213,6 +213,13 @@ def test_the_frame_glints_as_in_the_picture(wearer: Wearer) -> None:
     strip[STRIP[0].start // 2 : STRIP[0].stop // 2, STRIP[1].start // 2 :] = True
     assert model.planes[:, texels.rows, texels.columns].any(axis=(0, 2)).mean() > 0.9
     assert not model.planes[:, strip & ~texels.kept(model.planes)].any()
+    # Who looks from further aside than the camera did sees them as it did.
+    effect = np.zeros((12, 12))
+    effect.ravel()[model.active] = (
+        np.abs(model.node_view).reshape(3, len(model.active), -1).max((0, 2))
+    )
+    assert effect[2, 9:].max() == 0.0  # in the middle of the strip
+    assert effect[4:6, 3:6].min() > 0.0
     bare = model.planes.copy()
     bare[:, strip] = 0
     options = RenderOptions(depth=False, antialias="none", shadows=False)

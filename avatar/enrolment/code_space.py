@@ -48,11 +48,27 @@ class CodeSpace:
     """(A,) mean squared error of the texture, in code values, that one unit makes."""
 
     @staticmethod
-    def fit(basis: BasisFit, products: Float32, views: Float32, size: int, grid: int) -> CodeSpace:
-        """`products` (N, g * K): inner products of the training frames; `views` (N, 3) unit."""
+    def fit(
+        basis: BasisFit,
+        products: Float32,
+        views: Float32,
+        size: int,
+        grid: int,
+        on_face: npt.NDArray[np.bool_] | None = None,
+    ) -> CodeSpace:
+        """`products` (N, g * K): inner products of the training frames; `views` (N, 3) unit. Nodes
+        on which fewer texels of the face than others depend do not change with the view (`on_face`
+        (n,) of the texels; None: all are): a wire's glints change so much within a video's few
+        degrees that from further aside it would go black."""
         coefficients = basis.coefficients(products)
         rest, view_rest = coefficients.mean(0), views.astype(np.float64).mean(0)
         view = _view_effect(views - view_rest, coefficients - rest)
+        if on_face is not None:
+            face, other = (
+                np.asarray(basis.shares[np.flatnonzero(part)].sum(axis=0)).ravel()
+                for part in (on_face, ~on_face)
+            )
+            view *= np.repeat(face >= other, basis.planes.shape[1])
         away = coefficients - rest - (views - view_rest) @ view
         planes = basis.planes.shape[1]
         count = 3.0 * len(basis.coarse)

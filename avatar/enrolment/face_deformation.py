@@ -17,6 +17,7 @@ from avatar.enrolment.neck_seam import NeckSeam
 from avatar.enrolment.surface_bending import SurfaceBending
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LandmarkMap
+from avatar.lash_strips import LashStrips
 
 Array = npt.NDArray[np.float64]
 
@@ -39,6 +40,8 @@ class FaceDeformation:
         """`rest` (T, 3) metres. `held`: the skull stays where it is (expressions); otherwise the
         whole surface may be carried along (fitting a person's shape)."""
         self._head, self._landmarks = head, landmarks
+        self._lashes = LashStrips.of(head)
+        self._lash_roots = self._lashes.roots(head)
         surface = SurfaceBending.of(head, rest, SURFACE)
         self.on_surface, self._points = surface.on_surface, surface.points
         self._operator = _operator(head, landmarks, surface, held)
@@ -61,10 +64,13 @@ class FaceDeformation:
 
     def expression(self, moved: Array) -> Array:
         """Landmark displacements (P, 468, 3) -> (P, T, 3): shapes first, the rest smoothly. Lower
-        teeth and tongue go with the shapes (with the jaw); eye balls and skull stay."""
+        teeth and tongue go with the shapes (with the jaw), lashes with the shapes and then with
+        their roots; eye balls and skull stay."""
         weights = moved.reshape(len(moved), -1) @ self._weights_of.T
         out = np.einsum("ps,svc->pvc", weights, self._shapes)
-        out += self.smooth(moved - np.einsum("ps,skc->pkc", weights, self._at_landmarks))
+        rest = self.smooth(moved - np.einsum("ps,skc->pkc", weights, self._at_landmarks))
+        rest[:, self._lashes.vertices] = rest[:, self._lash_roots]
+        out += rest
         regions = self._head.regions[: self._head.template_size]
         out[:, np.isin(regions, ("eye-left", "eye-right"))] = 0.0
         return NeckSeam.of(self._head).closed(out)

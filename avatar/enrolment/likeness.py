@@ -12,6 +12,7 @@ from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.neck_seam import NeckSeam, clothed
 from avatar.head_mesh import HeadMesh
 from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.lash_strips import LashStrips
 from avatar.similarity import similarity
 
 Array = npt.NDArray[np.float64]
@@ -73,6 +74,8 @@ class Likeness:
         weight = 1.0 / (away + 0.01) ** 2
         weight /= weight.sum(1, keepdims=True)
         vertices[~on_skin] += (shift[near] * weight[:, :, None]).sum(1)
+        lashes = LashStrips.of(head)
+        vertices[lashes.vertices] = moved[lashes.vertices] + (skin - moved)[lashes.roots(head)]
         vertices = clothed(head, NeckSeam.of(head).closed(vertices))
         regions = head.regions[: head.template_size]
         vertices[np.isin(regions, BEHIND_LIPS), 2] -= scale * BEHIND_M

@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from avatar.driving import OwnDriving, own_inputs
 from avatar.enrolment.code_space import CodeSpace
 from avatar.enrolment.driving_fit import ANY_RIDGE, ANY_SPREAD, OwnFit, Regression
+from avatar.enrolment.lash_picture import LashLook
 from avatar.enrolment.learning_stages import LearningStages
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration, own_strangeness
@@ -34,10 +35,12 @@ from avatar.enrolment.texture_reading import (
     all_person,
     contiguous_f32,
     frames_of,
+    lash_look,
     read_textures,
     worn_spectacles,
 )
 from avatar.head_mesh import ATLAS, HeadMesh
+from avatar.head_placement import GLASSES
 from avatar.landmark_map import LandmarkMap
 from avatar.personal_model import CHART, PersonalModel
 from avatar.picture_encoder import PictureEncoder, reduced_mean
@@ -131,14 +134,15 @@ def enrol(
         worn = stages.once("glasses", worn_spectacles)(
             video, head, registration, chosen, options.glasses == "yes"
         )
+    lashes = stages.once("lashes", lash_look)(video, chosen)
     moments = Moments(chosen, registration.codes(chosen))
     if options.registered_frames:
         codes = stages.once("registration", registered_codes)(
-            video, head, registration, moments, options, progress, matte, show, worn
+            video, head, registration, moments, options, progress, matte, show, worn, lashes
         )
         moments = replace(moments, codes=codes)
     textures = stages.once("textures", read_textures)(
-        video, head, registration, moments, progress, matte, worn
+        video, head, registration, moments, progress, matte, worn, lashes
     )
     return learn(registration, moments, textures, options, progress, show, stages)
 
@@ -153,12 +157,13 @@ def registered_codes(
     matte: Matte,
     show: Show | None,
     worn: WornSpectacles | None,
+    lashes: LashLook,
 ) -> Float32:
     """(N, P) geometry numbers of the moments, all frames registered to one picture of the person,
     which is learned from a part of them first."""
     few = moments.spread(options.registered_frames)
     quick = replace(options, basis=replace(options.basis, rounds=FIRST_ROUNDS))
-    textures = read_textures(video, head, registration, few, progress, matte, worn)
+    textures = read_textures(video, head, registration, few, progress, matte, worn, lashes)
     first = learn(registration, few, textures, quick, progress, show)
     del textures
     return registered(video, head, first, moments, progress).codes
@@ -234,7 +239,8 @@ def learn(
     products = inner_products_of(basis, textures, gains)
     views = chosen.view_directions()
     grid = options.basis.grid
-    space = CodeSpace.fit(basis, products, views, options.appearance, grid)
+    on_face = textures.table.regions != GLASSES
+    space = CodeSpace.fit(basis, products, views, options.appearance, grid, on_face)
     progress("learning to drive", 0.0)
     log_gain = np.log(gains)
     gain_sigma = np.maximum(log_gain.std(0), 0.01)
@@ -250,6 +256,8 @@ def learn(
     planes, scale = quantised_planes(basis, textures.table)
     likeness = registration.likeness
     mean, opacity = mean_picture(basis, textures), np.full((CHART, CHART), 255, np.uint8)
+    if textures.lashes is not None:
+        mean, opacity, planes = textures.lashes.painted(mean, opacity, planes)
     if textures.worn is not None:
         mean, opacity, planes = textures.worn.painted(mean, opacity, planes)
     glasses = None if textures.worn is None else textures.worn.spectacles

@@ -93,7 +93,8 @@ class WornSpectacles:
         `opacity` (S, S) -> (ATLAS, ATLAS), `planes` (K, S, S, 3), which change nothing in the strip
         but their own texels."""
         mean, planes = mean.copy(), planes.copy()
-        whole = np.full((ATLAS, ATLAS), 255, np.uint8)
+        side = (ATLAS, ATLAS)
+        whole = np.array(cv2.resize(opacity, side, interpolation=cv2.INTER_NEAREST), np.uint8)
         # The rim of the strip repeats the picture's edge, so that filtering finds nothing foreign.
         rows, columns = STRIP
         above, before = STRIP_ROW - rows.start, STRIP_COLUMN - columns.start

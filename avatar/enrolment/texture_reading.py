@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from avatar.enrolment.lash_picture import LashLook
 from avatar.enrolment.learning_picture import LearningPicture
 from avatar.enrolment.observations import Observations
 from avatar.enrolment.registration import Registration
@@ -47,7 +48,7 @@ FACE_M = 0.008
 """Metres from the landmarks, on the template: so near, background is kept out by the shape."""
 MATTE_EVERY = 3
 """A new mask for every n-th of the face's frames: hair moves little between them."""
-STATIC_FRAMES, SPECTACLE_FRAMES = 48, 120
+STATIC_FRAMES, SPECTACLE_FRAMES, LASH_FRAMES = 48, 120, 48
 APART_M = (0.0, 0.0, 1.0)
 """Metres from glasses to where they are told to be: what is known of them says nothing of the face.
 """
@@ -94,6 +95,8 @@ class Textures:
     """A moment to watch the learning at."""
     worn: WornSpectacles | None = None
     """The person's glasses."""
+    lashes: LashLook | None = None
+    """The person's lashes."""
     moved: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """(N, Q) their numbers in each frame; Q is 0 without any."""
 
@@ -106,8 +109,10 @@ def read_textures(
     progress: Progress,
     matte: Matte,
     worn: WornSpectacles | None = None,
+    lashes: LashLook | None = None,
 ) -> Textures:
-    """Unwrap the moments' frames; what glasses hide is not seen. Raises EnrolmentError when the
+    """Unwrap the moments' frames; what glasses hide is not seen, and of `lashes` the face is
+    freed. Raises EnrolmentError when the
     video ends before the last."""
     face, posed = face_table(head), registration.posed(head)
     front = None if worn is None else worn.texels()
@@ -125,6 +130,9 @@ def read_textures(
         None if worn is None else worn.cover(face, contiguous_f32(registration.likeness.vertices))
     )
     sight = None if worn is None else worn.sight()
+    lash_cover = None
+    if lashes is not None:
+        lash_cover = lashes.cover(head, face, contiguous_f32(registration.likeness.vertices))
     moved = np.full((count, 0 if worn is None else NUMBERS), np.nan, np.float32)
     last = np.zeros(moved.shape[1], np.float32)
     done, middle = 0, None
@@ -134,6 +142,8 @@ def read_textures(
             table, frame.rgb, frame.camera, chosen.world_from_head[row], vertices, normals,
             chosen.landmarks[row],
         )  # fmt: skip
+        if lash_cover is not None:
+            found = lash_cover.past(found, frame.camera, chosen.world_from_head[row], vertices)
         if cover is not None and sight is not None and front is not None:
             where = frame.camera, chosen.world_from_head[row]
             last, is_found = sight.find(frame.rgb, *where, last)
@@ -170,7 +180,7 @@ def read_textures(
     surface = TexelSurface(
         at, table.regions, hair_share(head, table), CELL_M, average.astype(np.float32)
     )
-    return Textures(table, colours, seen, surface, static, middle, worn, between(moved))
+    return Textures(table, colours, seen, surface, static, middle, worn, lashes, between(moved))
 
 
 def well_inside(mask: Float32, camera: Camera, world_from_head: Rigid) -> Float32:
@@ -203,6 +213,16 @@ def worn_spectacles(
     skin = registration.likeness.vertices[head.regions[: head.template_size] == "head"]
     found = find_spectacles(frames, chosen, skin, sure)
     return None if found is None else WornSpectacles(found.spectacles, front_picture(found))
+
+
+def lash_look(video: Video, chosen: Observations) -> LashLook:
+    """How dark the rims of the lids are in some of the frames."""
+    rows = np.linspace(0, len(chosen) - 1, min(LASH_FRAMES, len(chosen))).astype(np.intp)
+    some = chosen.at(np.unique(rows))
+    return LashLook.of(
+        (frame, some.world_from_head[row], some.landmarks[row])
+        for row, frame in frames_of(video, some)
+    )
 
 
 def static_texture(head: HeadMesh, registration: Registration) -> StaticTexture:
