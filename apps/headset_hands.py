@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from apps.pipeline import Tracks
 from streams.frame import Frame
-from streams.hand_skeleton import joint_angles, mediapipe_joints, wrist_frame
 from streams.headset_sample import HeadsetSample
 from streams.mailbox import Letter, Mailbox
-from streams.rigid import Rigid
 from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
+from tracking.headset_state import BEFORE_A_WEBCAM, hand_pose, level
 
 FRESH_NS = 200_000_000
 FRESH_SAMPLES = 3
@@ -20,8 +17,6 @@ FRESH_SAMPLES = 3
 nothing that is so now: the headset sleeps, or is hidden. A slow frame loop is no sleeping one."""
 LONGEST_NS = 2_000_000_000
 """Older than this shows nothing that is so now in any case."""
-AHEAD = Rigid.from_translation((0.0, 0.0, -0.6))
-"""`world_from_head` of an avatar whose face nobody sees: before the world's origin, facing it."""
 
 
 class HeadsetHands:
@@ -54,28 +49,10 @@ def hands_at(sample: HeadsetSample, face: FacePose | None) -> tuple[HandPose, ..
     Both heads count as level and turned about the vertical only: hands stay where they are while
     their owner looks down at them. A hand that is no hand (all joints on a line) is absent.
     """
-    avatar = _level(AHEAD if face is None else face.world_from_head)
-    avatar_from_wearer = avatar @ _level(sample.world_from_head).inverse()
-    hands: list[HandPose] = []
-    for side in SIDES:
-        joints = sample.left if side == "left" else sample.right
-        if joints is None:
-            continue
-        moved = np.asarray(avatar_from_wearer.apply(mediapipe_joints(joints)), np.float32)
-        try:
-            wrist = wrist_frame(moved, side)
-        except ValueError:
-            continue
-        hands.append(HandPose(side, moved, wrist, joint_angles(moved, side), 1.0))
-    return tuple(hands)
-
-
-def _level(world_from_head: Rigid) -> Rigid:
-    """The head's place, upright, turned to where its face (z) points."""
-    rotation = world_from_head.rotation()
-    z = rotation[:, 2]
-    if abs(z[1]) > 0.99:
-        # Face up or down: its left side still tells where it would look when level.
-        z = np.cross(rotation[:, 0], [0.0, 1.0, 0.0])
-    turn = float(np.arctan2(z[0], z[2]))
-    return Rigid.from_rotvec((0.0, turn, 0.0), world_from_head.xyz)
+    avatar = level(BEFORE_A_WEBCAM if face is None else face.world_from_head)
+    avatar_from_wearer = avatar @ level(sample.world_from_head).inverse()
+    hands = (
+        hand_pose(joints, side, avatar_from_wearer)
+        for side, joints in zip(SIDES, (sample.left, sample.right), strict=True)
+    )
+    return tuple(hand for hand in hands if hand is not None)

@@ -21,10 +21,8 @@ from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
 SOURCE = "headset"
 _UP = np.array([0.0, 1.0, 0.0])
 _AHEAD = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (2, 1))
-
-
-def _before_a_webcam() -> Rigid:
-    return Rigid.from_translation((0.0, 0.0, -0.6))
+BEFORE_A_WEBCAM = Rigid.from_translation((0.0, 0.0, -0.6))
+"""`world_from_head` of who sits 0.6 m before the world's origin and faces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class HeadsetState:
     def state(self, sample: HeadsetSample) -> TrackedState:
         """The state at the sample's time; a hand that is none (points on a line) is absent."""
         if self._world_from_room is None:
-            seat = self.options.world_from_seat or _before_a_webcam()
+            seat = self.options.world_from_seat or BEFORE_A_WEBCAM
             self._world_from_room = seat @ level(sample.world_from_head).inverse()
         world_from_room = self._world_from_room
         face = FacePose(
