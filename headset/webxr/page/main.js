@@ -192,6 +192,8 @@ class Page {
     for (const { person, frameId } of this.displayed)
       this.link.post({ type: "displayed", person, frameId, tMs, eye: this.#eyeOn(person) });
     this.displayed = [];
+    const frameId = this.video.takeDisplayed();
+    if (frameId !== null) this.link.post({ type: "videoDisplayed", frameId, tMs });
     if (!frame || !this.pose || this.sessions.visibility === "hidden") return;
     const { worldFromRoom } = this;
     const joints = (side) => transformed(this.pointers.hand(side)?.joints, worldFromRoom);

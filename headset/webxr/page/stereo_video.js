@@ -40,6 +40,8 @@ export class StereoVideo {
     this.texture = null;
     this.size = [0, 0];
     this.views = [];
+    this.frameId = null; // of a picture that nobody was told of yet
+    this.drawn = false;
     this.arrivedAt = -Infinity;
     this.uniforms = {
       picture: { value: null }, tangents: { value: [-1, 1, 1, -1] }, part: { value: [0, 0, 1, 1] },
@@ -59,7 +61,7 @@ export class StereoVideo {
   }
 
   /** A "video" message. `views`: one an eye, their parts of the frame side by side from the left. */
-  receive({ frame, views }) {
+  receive({ frame, frameId, views }) {
     const width = frame.displayWidth ?? frame.width, height = frame.displayHeight ?? frame.height;
     if (!this.texture || this.size[0] !== width || this.size[1] !== height) {
       this.texture?.dispose();
@@ -75,8 +77,18 @@ export class StereoVideo {
     this.texture.needsUpdate = true;
     this.uniforms.picture.value = this.texture;
     this.views = views;
+    this.frameId = frameId ?? null;
+    this.drawn = false;
     this.arrivedAt = performance.now();
     this.object.visible = true;
+  }
+
+  /** The picture that was drawn for the first time, once; null when there is none. */
+  takeDisplayed() {
+    if (!this.drawn || this.frameId === null) return null;
+    const { frameId } = this;
+    this.frameId = null;
+    return frameId;
   }
 
   /** Milliseconds since the newest picture came. */
@@ -100,6 +112,7 @@ export class StereoVideo {
     const index = Math.max(0, this.views.findIndex(({ eye }) => eye === side));
     const view = this.views[index];
     if (!view) return;
+    this.drawn = true;
     const [left, right, up, down] = view.fov.map(Math.tan);
     const share = 1 / this.views.length;
     this.uniforms.tangents.value = [left, right, up, down];

@@ -1,8 +1,8 @@
 // The page's worker: keeps the socket, the clock and the decoders, so that drawing never waits.
 //
 // To the page: topology, avatar, personGone, panel, panelGone, video, sound, link. From it: sample,
-// displayed, panelMoved, wish, stop, and voice: a port to the audio thread, where a person's sound then
-// goes. Times (tMs) are milliseconds since 1970 by this machine's monotonic clock
+// displayed, videoDisplayed, panelMoved, wish, stop, and voice: a port to the audio thread, where a
+// person's sound then goes. Times (tMs) are milliseconds since 1970 by this machine's monotonic clock
 // (performance.timeOrigin + performance.now()), in page and worker alike.
 
 import { Blobs } from "./wire/blobs.js";
@@ -40,6 +40,7 @@ class PageWorker {
     this.wish = null;
     this.videoViews = new Map();
     this.videoShownMs = -Infinity;
+    this.videoTold = null; // {frameId, tNs} of the newest picture that the page has
     this.video = new VideoTexture(
       (frameId, frame) => this.#showVideo(frameId, frame),
       () => this.#askKey(0, this.videoId),
@@ -79,6 +80,8 @@ class PageWorker {
       this.traffic.displayed += 1;
       const shownMs = stream.times?.get(frameId);
       if (shownMs !== undefined) this.traffic.ages.push(tMs - shownMs);
+    } else if (message.type === "videoDisplayed") {
+      this.#videoDisplayed(message);
     } else if (message.type === "panelMoved") {
       this.socket.send(client.panelMoved(message));
     } else if (message.type === "voice") {
@@ -226,13 +229,16 @@ class PageWorker {
   #showVideo(frameId, frame) {
     const { views, tNs } = this.videoViews.get(frameId) ?? { views: [], tNs: 0n };
     for (const known of this.videoViews.keys()) if (known <= frameId) this.videoViews.delete(known);
+    this.videoTold = { frameId, tNs };
     this.#post({ type: "video", frameId, frame, views }, [frame]);
-    // The page shows whatever came last at its next drawing, at most one of its frames later.
-    const shownMs = nowMs();
-    this.socket.send(client.displayed(0, frameId, shownMs, 0));
-    this.videoShownMs = shownMs;
+  }
+
+  #videoDisplayed({ frameId, tMs }) {
+    this.socket.send(client.displayed(0, frameId, tMs, 0));
+    this.videoShownMs = tMs;
     this.traffic.displayed += 1;
-    this.traffic.ages.push(shownMs - this.#local(milliseconds(tNs)));
+    const told = this.videoTold;
+    if (told?.frameId === frameId) this.traffic.ages.push(tMs - this.#local(milliseconds(told.tNs)));
   }
 
   // Clock, and what is told.
