@@ -72,9 +72,15 @@ def near_table(count: int, centre: int) -> Table:
 
 
 @cache
+def near_tables(count: int) -> tuple[Table, ...]:
+    """(count,): `near_table` about each of the symbols."""
+    return tuple(near_table(count, centre) for centre in range(count))
+
+
+@cache
 def near_models(count: int) -> tuple[Any, ...]:
-    """(count,) models of `near_table`, one about each of the symbols."""
-    return tuple(near_table(count, centre).model for centre in range(count))
+    """Their models, for the range coder."""
+    return tuple(table.model for table in near_tables(count))
 
 
 @cache
