@@ -160,7 +160,7 @@ def test_the_page_reads_the_symbols_of_a_range_coder(everyone: Everyone) -> None
         for _ in range(length):
             if rng.random() < 0.03:
                 number = int(2 ** rng.uniform(0, 25.9)) - 1
-                coder.encode_number(number)
+                coder.encode_numbers([number])
                 reads.append(["number"])
             elif rng.random() < 0.03:
                 number = int(rng.integers(0, 2**32))
