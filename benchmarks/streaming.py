@@ -170,8 +170,12 @@ class OtherWays:
         return socket
 
     async def _offer(self, request: web.Request) -> web.Response:
-        import aioice.ice
-        from aiortc import RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+        import aioice.ice  # pyright: ignore[reportMissingImports]
+        from aiortc import (  # pyright: ignore[reportMissingImports]
+            RTCPeerConnection,
+            RTCSessionDescription,
+            VideoStreamTrack,
+        )
         from av.video.frame import VideoFrame
 
         aioice.ice.get_host_addresses = lambda **_kind: ["127.0.0.1"]
