@@ -20,7 +20,7 @@ from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import CONSENT, PREVIEW_SEAMS, Recording, RecordingOptions
 from apps.stereo_pictures import StereoPictures
-from apps.stream import HEADSET, Stream, devices_folder, stream_folder
+from apps.stream_options import HEADSET, StreamOptions, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
 from apps.usage import FailedError
@@ -55,7 +55,7 @@ LOOK_S = 0.5
 """The terminal is looked after so often."""
 
 
-def run_stream(stream: Stream) -> None:
+def run_stream(stream: StreamOptions) -> None:
     """Serve until Ctrl-C, `stream.seconds`, or the window is closed.
 
     Raises FailedError, ServerError, CertificateError, SourceError: one readable line each.
@@ -86,7 +86,7 @@ def run_stream(stream: Stream) -> None:
 class StreamSession:
     """The server, what it shows, and the taps that feed it."""
 
-    def __init__(self, stream: Stream, shown: PreviewOptions, source: FrameSource) -> None:
+    def __init__(self, stream: StreamOptions, shown: PreviewOptions, source: FrameSource) -> None:
         self.stream, self.shown, self.source = stream, shown, source
         self.blobs = BlobStore()
         self._lanes = _lanes(self, stream.lan)
@@ -290,7 +290,7 @@ def _lanes(session: StreamSession, lan: bool) -> DatagramLanes | None:
         return None
 
 
-def _plain_port(stream: Stream) -> int | None:
+def _plain_port(stream: StreamOptions) -> int | None:
     """What a cable leads to: the port after the other one, so that an address in a headset's
     history stays good."""
     if not stream.usb:
@@ -298,13 +298,13 @@ def _plain_port(stream: Stream) -> int | None:
     return stream.port + 1 if 0 < stream.port < 65535 else 0
 
 
-def _certificate(stream: Stream) -> Certificate:
+def _certificate(stream: StreamOptions) -> Certificate:
     if stream.cert is not None and stream.key is not None:
         return given_certificate(stream.cert, stream.key)
     return own_certificate(stream_folder(), machine_names(), machine_addresses())
 
 
-def _open_source(stream: Stream, shown: PreviewOptions) -> FrameSource:
+def _open_source(stream: StreamOptions, shown: PreviewOptions) -> FrameSource:
     if stream.driven_by_headset:
         return HeadsetSource()
     from apps.pacing import PacedSource
@@ -314,7 +314,7 @@ def _open_source(stream: Stream, shown: PreviewOptions) -> FrameSource:
 
 
 @contextlib.contextmanager
-def _window(stream: Stream, shown: PreviewOptions, source: FrameSource) -> Iterator[Any]:
+def _window(stream: StreamOptions, shown: PreviewOptions, source: FrameSource) -> Iterator[Any]:
     """The preview's window, or None."""
     if not stream.preview:
         yield None

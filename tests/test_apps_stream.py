@@ -26,7 +26,7 @@ import pytest
 from apps import command
 from apps.adb_reverse import AdbError, AdbReverse
 from apps.headset_source import HeadsetSource, HeadsetTracker
-from apps.stream import devices_folder
+from apps.stream_options import devices_folder
 from apps.stream_session import StreamedAvatar
 from apps.stream_terminal import StreamTerminal, qr_text
 from avatar.bitstream import BitstreamDecoder
