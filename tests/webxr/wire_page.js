@@ -28,6 +28,7 @@ const shapes = {
   video(message) {
     const { frameId, views, frame } = message;
     seen.videos.push({ frameId, views, size: [frame.displayWidth, frame.displayHeight] });
+    worker.postMessage({ type: "videoDisplayed", frameId, tMs: epochMs() });
     frame.close();
   },
 };
