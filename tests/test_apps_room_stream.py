@@ -60,7 +60,7 @@ def test_a_page_is_sent_who_is_in_the_room(
     kinds: Counter[MessageKind] = Counter()
     ages: list[float] = []
 
-    async def watch(ws: aiohttp.ClientWebSocketResponse, _http: aiohttp.ClientSession) -> None:
+    async def watch(ws: aiohttp.ClientWebSocketResponse) -> None:
         hello = Hello(Capability.GEOMETRY | Capability.H264, 64)
         await ws.send_bytes(pack_message(hello.message()))
         left = False
