@@ -14,7 +14,7 @@ import { ShadowMap } from "./shadow.js";
 const SEE_THROUGH = ["fibre", "baked"];
 
 /** Faces grouped by part in drawing order: {part, start, count} of indices, and all indices. */
-export function partRuns({ faces, parts }, studio) {
+function partRuns({ faces, parts }, studio) {
   const lists = new Map(studio.order.map((part) => [part, []]));
   for (let face = 0; face < faces.length; face += 3)
     lists.get(studio.parts[parts[faces[face]]]).push(face);
@@ -32,19 +32,18 @@ export function partRuns({ faces, parts }, studio) {
 export class AvatarMesh {
   /** Fetches the programs that the topology needs. `topology`: the worker's message. */
   static async open(programs, topology) {
-    const { runs } = partRuns(topology, programs.studio);
+    const grouped = partRuns(topology, programs.studio);
     const lit = topology.lit && programs.studio.key !== null;
-    const kinds = new Set(runs.map(({ part }) => materialOf(programs.studio, part, topology.lit).kind));
+    const kinds = new Set(grouped.runs.map(({ part }) => materialOf(programs.studio, part, topology.lit).kind));
     const names = [...kinds].map((kind) => programName(kind, lit, topology.basis));
     await programs.fetch(names);
-    return new AvatarMesh(programs, topology);
+    return new AvatarMesh(programs, topology, grouped);
   }
 
-  constructor(programs, topology) {
+  constructor(programs, topology, { runs, indices }) {
     const { studio } = programs;
     this.id = topology.id;
     this.texture = new AvatarTexture(topology.basis);
-    const { runs, indices } = partRuns(topology, studio);
     const count = topology.uv.length / 2;
     this.geometry = new BufferGeometry();
     for (const name of ["position", "normal"]) {

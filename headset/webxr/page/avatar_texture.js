@@ -3,7 +3,7 @@
 import {
   BufferAttribute, BufferGeometry, ByteType, ClampToEdgeWrapping, DataArrayTexture, DataTexture,
   DataUtils, GLSL3, HalfFloatType, LinearFilter, LinearMipmapNearestFilter, Mesh, NoBlending,
-  OrthographicCamera, RawShaderMaterial, RedFormat, Scene, Texture, WebGLRenderTarget,
+  OrthographicCamera, RawShaderMaterial, RedFormat, Scene, Texture, Vector3, WebGLRenderTarget,
 } from "./vendor/three.module.min.js";
 import { drawAside } from "./shadow.js";
 
@@ -189,6 +189,23 @@ export function triangle(material) {
   const mesh = new Mesh(geometry, material);
   mesh.frustumCulled = false;
   return mesh;
+}
+
+/** Of a `triangle` whose fragments look along the rays of a camera. */
+export function rayUniforms() {
+  return {
+    ray_origin: { value: new Vector3() },
+    ray_across: { value: new Vector3() },
+    ray_up: { value: new Vector3() },
+  };
+}
+
+/** `view_rays` of render/projection_matrix.py from WebGL's matrices, turned by a Matrix3. */
+export function aimRays(uniforms, camera, turn) {
+  const p = camera.projectionMatrix.elements;
+  uniforms.ray_origin.value.set((p[8] - 1) / p[0], (p[9] - 1) / p[5], -1).applyMatrix3(turn);
+  uniforms.ray_across.value.set(1 / p[0], 0, 0).applyMatrix3(turn);
+  uniforms.ray_up.value.set(0, 1 / p[5], 0).applyMatrix3(turn);
 }
 
 /** A mean and planes that never change, and coefficients that do (render/shaders/local_basis.glsl). */

@@ -3,9 +3,9 @@
 
 import {
   CircleGeometry, CustomBlending, AddEquation, GLSL3, Group, Matrix3, Matrix4, Mesh, NoBlending,
-  OneFactor, OneMinusSrcAlphaFactor, RawShaderMaterial, Vector3,
+  OneFactor, OneMinusSrcAlphaFactor, RawShaderMaterial,
 } from "./vendor/three.module.min.js";
-import { triangle } from "./avatar_texture.js";
+import { aimRays, rayUniforms, triangle } from "./avatar_texture.js";
 
 const FLOOR_RADIUS_M = 2.2;
 const FLOOR_VERTEX = `precision highp float;
@@ -33,9 +33,7 @@ export class Backdrop {
   constructor(programs) {
     const { wall } = programs.studio;
     this.uniforms = {
-      ray_origin: { value: new Vector3() },
-      ray_across: { value: new Vector3() },
-      ray_up: { value: new Vector3() },
+      ...rayUniforms(),
       cell: { value: 1 },
       wall_bright: { value: wall.wall_bright },
       wall_dark: { value: wall.wall_dark },
@@ -62,14 +60,10 @@ export class Backdrop {
     this.object.add(this.wall, this.floor);
   }
 
-  /** `view_rays` of render/projection_matrix.py from WebGL's matrices. */
   #face(camera, material) {
-    const p = camera.projectionMatrix.elements;
     const worldFromEye = WORLD_FROM_EYE.copy(camera.matrixWorldInverse).invert();
     const turn = TURN.setFromMatrix4(worldFromEye.premultiply(AROUND.makeRotationY(-this.yaw)));
-    this.uniforms.ray_origin.value.set((p[8] - 1) / p[0], (p[9] - 1) / p[5], -1).applyMatrix3(turn);
-    this.uniforms.ray_across.value.set(1 / p[0], 0, 0).applyMatrix3(turn);
-    this.uniforms.ray_up.value.set(0, 1 / p[5], 0).applyMatrix3(turn);
+    aimRays(this.uniforms, camera, turn);
     material.uniformsNeedUpdate = true;
   }
 }

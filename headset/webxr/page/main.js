@@ -4,7 +4,7 @@ import { Matrix4, Vector3 } from "./vendor/three.module.min.js";
 import { Grab, SeatedPerson } from "./grab.js";
 import { Hands } from "./hands.js";
 import { Link } from "./link.js";
-import { anchorsOf, Panels, rigidOf } from "./panels.js";
+import { anchorsOf, Panels, rigidOf, VIEWER_FROM_HEAD } from "./panels.js";
 import { People } from "./people.js";
 import { Pointers } from "./pointers.js";
 import { QuadLayers } from "./quad_layers.js";
@@ -62,7 +62,6 @@ class Page {
     this.sessions.addEventListener("end", () => this.#end());
   }
 
-  /** Tell of something that failed, for a while; null: it is well again. */
   /** Let the viewer choose what is sent; `?payload=video` in the address does, too. */
   wish(choice) {
     const asked = new URLSearchParams(location.search).get("payload");
@@ -72,6 +71,7 @@ class Page {
     if (choice.value !== "auto") tell();
   }
 
+  /** Tell of something that failed, for a while; null: it is well again. */
   report(text) {
     this.trouble = text;
     this.troubleAt = performance.now();
@@ -158,7 +158,7 @@ class Page {
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));
     this.video.update(stageFromWorld);
-    this.board.show(this.#state(), this.sessions.session !== null);
+    this.board.show(() => this.#state(), this.sessions.session !== null);
   }
 
   #layer(frame) {
@@ -240,8 +240,6 @@ class Page {
 const TROUBLE_MS = 8000;
 const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4();
 const MOUTH = new Vector3(), FACING = new Vector3();
-// A head looks along +z, a viewer along -z.
-const VIEWER_FROM_HEAD = new Matrix4().makeRotationY(Math.PI);
 
 /** (75) joints moved to another frame, or null. */
 function transformed(joints, matrix) {

@@ -13,7 +13,7 @@ const LABEL_PX = 34, SMALLEST_PX = 384; // as in render/panels.py
 const TELL_EVERY_MS = 100;
 const ONE = new Vector3(1, 1, 1);
 // A head looks along +z, a viewer along -z.
-const VIEWER_FROM_HEAD = new Matrix4().makeRotationY(Math.PI);
+export const VIEWER_FROM_HEAD = new Matrix4().makeRotationY(Math.PI);
 
 const VERTEX = `precision highp float;
 in vec3 position;

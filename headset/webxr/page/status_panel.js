@@ -58,11 +58,13 @@ export class StatusBoard {
     this.board.place(this.stageFromBoard, SIZE_M);
   }
 
-  show(state, visible) {
+  /** `read()` gives the state, when it is time to paint it. */
+  show(read, visible) {
     this.board.object.visible = visible;
     const now = performance.now();
     if (!visible || now - this.paintedAt < EVERY_MS) return;
     this.paintedAt = now;
+    const state = read();
     const line = statusLine(state), rows = statusRows(state);
     const painted = JSON.stringify([line, rows]);
     if (painted === this.painted) return;

@@ -3,9 +3,9 @@
 // head therefore costs nothing; walking shows as the picture's own delay.
 
 import {
-  GLSL3, LinearFilter, Matrix3, Matrix4, NoBlending, RawShaderMaterial, Texture, Vector3,
+  GLSL3, LinearFilter, Matrix3, Matrix4, NoBlending, RawShaderMaterial, Texture,
 } from "./vendor/three.module.min.js";
-import { triangle } from "./avatar_texture.js";
+import { aimRays, rayUniforms, triangle } from "./avatar_texture.js";
 import { matrixOf } from "./panels.js";
 
 const STALE_MS = 2000;
@@ -45,8 +45,7 @@ export class StereoVideo {
     this.arrivedAt = -Infinity;
     this.uniforms = {
       picture: { value: null }, tangents: { value: [-1, 1, 1, -1] }, part: { value: [0, 0, 1, 1] },
-      ray_origin: { value: new Vector3() }, ray_across: { value: new Vector3() },
-      ray_up: { value: new Vector3() },
+      ...rayUniforms(),
     };
     this.material = new RawShaderMaterial({
       glslVersion: GLSL3, vertexShader: VERTEX, fragmentShader: FRAGMENT, uniforms: this.uniforms,
@@ -120,10 +119,7 @@ export class StereoVideo {
     const stageFromEye = EYE.multiplyMatrices(this.stageFromWorld, matrixOf(view));
     const turn = TURN.setFromMatrix4(
       NOW.copy(stageFromEye).invert().multiply(THERE.copy(camera.matrixWorldInverse).invert()));
-    const p = camera.projectionMatrix.elements;
-    this.uniforms.ray_origin.value.set((p[8] - 1) / p[0], (p[9] - 1) / p[5], -1).applyMatrix3(turn);
-    this.uniforms.ray_across.value.set(1 / p[0], 0, 0).applyMatrix3(turn);
-    this.uniforms.ray_up.value.set(0, 1 / p[5], 0).applyMatrix3(turn);
+    aimRays(this.uniforms, camera, turn);
     this.material.uniformsNeedUpdate = true;
   }
 }

@@ -15,6 +15,8 @@ export class HeadPlacement {
     const { count } = this;
     this.restNormals = file.array("head.rest_normals", "F32", [count, 3]);
     this.moving = file.indices("head.moving", [null], count);
+    this.faceRest = new Float32Array(3 * this.moving.length); // `rest` of those that move
+    this.moving.forEach((v, k) => this.faceRest.set(this.rest.subarray(3 * v, 3 * v + 3), 3 * k));
     this.balls = file.indices("head.balls", [2, 2], count + 1);
     this.eyes = file.array("head.eyes", "F32", [2, 3]);
     this.bending = file.indices("head.bending", [null], count);

@@ -20,11 +20,7 @@ export class PersonalHead {
     this.moved = this.moves.length / geometry;
     this.glasses = file.has("own.glasses_moves") ? read("glasses_moves", null, null, 3) : null;
     this.glassesNumbers = this.glasses ? file.shape("own.glasses_moves")[0] : 0;
-    this.face = new Float32Array(3 * placement.moving.length);
-    this.faceRest = new Float32Array(this.face.length);
-    placement.moving.forEach((v, k) => {
-      this.faceRest.set(placement.rest.subarray(3 * v, 3 * v + 3), 3 * k);
-    });
+    this.face = placement.faceRest.slice();
     const worn = this.glasses ? this.glasses.length / this.glassesNumbers : 0;
     if (this.moved + worn !== this.face.length) {
       throw new DecoderFileError("decoder file: own.moves: expected those of head.moving");
@@ -77,7 +73,7 @@ export class PersonalHead {
   // The head of a code into vertices and normals, in the world.
   place(code, vertices, normals) {
     const { face, moved } = this;
-    face.set(this.faceRest);
+    face.set(this.placement.faceRest);
     addRows(face.subarray(0, moved), code.geometry, this.moves);
     if (this.glasses) {
       const numbers = code.appearance.subarray(GAINS, GAINS + this.glassesNumbers);

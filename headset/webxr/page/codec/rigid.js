@@ -1,7 +1,6 @@
 // Rotations, rigid transforms and three-vectors, as streams/rigid.py: quaternions wxyz, metres,
 // `aFromB` maps points of b to a. Matrices are nine numbers, row by row.
 
-export const IDENTITY = { wxyz: [1, 0, 0, 0], xyz: [0, 0, 0] };
 
 export function matrixOf([w, x, y, z]) {
   return [

@@ -22,11 +22,7 @@ export class ShippedHead {
     this.field = new Network(file, "own.colour", appearance + 3 + who, CHART_GRID ** 2 * planes);
     [this.rows, this.columns, this.planes] = [rows, columns, planes];
     this.appearance = appearance;
-    this.face = new Float32Array(3 * placement.moving.length);
-    this.faceRest = new Float32Array(this.face.length);
-    placement.moving.forEach((v, k) => {
-      this.faceRest.set(placement.rest.subarray(3 * v, 3 * v + 3), 3 * k);
-    });
+    this.face = placement.faceRest.slice();
   }
 
   // Of these avatars all appearance is sent.
@@ -35,7 +31,7 @@ export class ShippedHead {
   }
 
   place(code, vertices, normals) {
-    this.face.set(this.faceRest);
+    this.face.set(this.placement.faceRest);
     const coefficients = this.shape.of(Float32Array.of(...code.geometry, ...this.person));
     addRows(this.face, coefficients, this.basis);
     this.placement.place(this.face, code.gaze, code.worldFromHead, vertices, normals);

@@ -1,6 +1,6 @@
 // Large things that never change, fetched once by their SHA-256, which is checked.
 
-import { WireError } from "./messages.js";
+import { hexOf, WireError } from "./messages.js";
 
 const MOST_KEPT = 32;
 const TIMEOUT_MS = 60000;
@@ -29,7 +29,7 @@ export class Blobs {
     if (!answer.ok) throw new WireError(`blob ${sha256.slice(0, 8)}: the server said ${answer.status}`);
     const bytes = new Uint8Array(await answer.arrayBuffer());
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const hex = hexOf(digest);
     if (hex !== sha256) throw new WireError(`blob ${sha256.slice(0, 8)}: other bytes came`);
     return bytes;
   }

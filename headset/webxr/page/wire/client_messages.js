@@ -1,7 +1,7 @@
 // What the page tells the server, and how it reads what the server tells besides avatar frames: the
 // twin of headset/webxr/client_messages.py and server_messages.py.
 
-import { findPart, Kind, nanoseconds, needPart, packMessage, Part, textOf, WireError } from "./messages.js";
+import { findPart, hexOf, Kind, nanoseconds, needPart, packMessage, Part, textOf, WireError } from "./messages.js";
 
 export const Can = Object.freeze({
   GEOMETRY: 1, H264: 2, NODES: 4, CODE: 8, VIDEO: 16, OPUS: 32, XR: 64,
@@ -115,7 +115,7 @@ export function readScene(message) {
   const [description, surface, basis, decoder] = [0, 1, 2, 3].map((k) => {
     const raw = data.subarray(4 + 32 * k, 36 + 32 * k);
     if (raw.every((byte) => byte === 0)) return null;
-    return Array.from(raw, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return hexOf(raw);
   });
   return { number: view.getUint32(0, true), description, surface, basis, decoder };
 }
@@ -123,8 +123,8 @@ export function readScene(message) {
 export function readLane(message) {
   const view = needPart(message, Part.LANE, 68);
   const { data } = findPart(message, Part.LANE);
-  const hex = Array.from(data.subarray(36), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { port: view.getUint16(0, true), certificate: data.slice(4, 36), ticket: hex };
+  const ticket = hexOf(data.subarray(36));
+  return { port: view.getUint16(0, true), certificate: data.slice(4, 36), ticket };
 }
 
 export function readPanel(message) {

@@ -154,6 +154,9 @@ export function parseMessage(bytes, mostBytes = MOST_DOWN_BYTES) {
   };
 }
 
+/** Lower-case hexadecimal of a Uint8Array. */
+export const hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 export const findPart = (message, kind) => message.sections.find((part) => part.kind === kind);
 
 /** The section of that kind, of exactly `length` bytes where one is given, as a DataView. */
