@@ -210,11 +210,8 @@ class FrameLoop(Closing):
         images = self._projection.acquire()
         try:
             panels = draw(
-                HeadsetFrame(
-                    self._clock.host_ns(display), int(timing.predicted_display_period), views,
-                    images,
-                )
-            )  # fmt: skip
+                HeadsetFrame(views[0].t_ns, int(timing.predicted_display_period), views, images)
+            )
         finally:
             self._projection.release()
         if panels is None:

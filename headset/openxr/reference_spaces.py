@@ -45,11 +45,6 @@ class PlaySpace(Closing):
         self._world_from_space: Rigid | None = Rigid.identity() if name == "local" else None
         self._changes_at: int | None = None
 
-    @property
-    def world_from_space(self) -> Rigid | None:
-        """None until the head was seen, for "stage"."""
-        return self._world_from_space
-
     def change(self, kind: Any, at_xr: int) -> None:
         """The runtime announced that a space's origin moves at that XrTime."""
         if self._xr.ReferenceSpaceType(kind) == self._kind:

@@ -68,7 +68,10 @@ class AvatarEncoding(Closing):
             self._video = None
 
     def _picture(self, mesh: MeshTexture | MeshNodes, rung: Rung, key: bool) -> tuple[bytes, bool]:
-        albedo = mesh.albedo if isinstance(mesh, MeshTexture) else mesh.materialised().albedo
+        if isinstance(mesh, MeshTexture):
+            albedo = mesh.albedo
+        else:
+            albedo = mesh.basis.picture(mesh.nodes, mesh.gain)
         size = texture_size(albedo.shape[1], albedo.shape[0], min(rung.size, self._texture_size))
         if self._video is None or (self._video.size, self._video.bits_s) != (size, rung.bits_s):
             self.close()

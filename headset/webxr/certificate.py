@@ -126,8 +126,7 @@ def own_certificate(
     now = now or datetime.datetime.now(datetime.UTC)
     chain, key = folder / CERTIFICATE_FILE, folder / KEY_FILE
     try:
-        kept = _read(chain, key)
-        parsed = x509.load_pem_x509_certificate(chain.read_bytes())
+        kept, parsed = _read(chain, key)
         left = parsed.not_valid_after_utc - now
         if (
             {*names} <= {*kept.names}
@@ -145,7 +144,7 @@ def own_certificate(
     # The key first: a certificate whose key is missing is made anew, and so is a mismatched pair.
     _replace(key, private)
     _replace(chain, certificate)
-    return _read(chain, key)
+    return _read(chain, key)[0]
 
 
 def given_certificate(chain: Path, key: Path) -> Certificate:
@@ -154,7 +153,7 @@ def given_certificate(chain: Path, key: Path) -> Certificate:
     Raises CertificateError when a file is missing, is none, or they do not belong together.
     """
     try:
-        certificate = _read(chain, key)
+        certificate, _ = _read(chain, key)
         certificate.tls()
     except OSError as error:
         where = error.filename or chain
@@ -197,7 +196,7 @@ def make_certificate(
     )
 
 
-def _read(chain: Path, key: Path) -> Certificate:
+def _read(chain: Path, key: Path) -> tuple[Certificate, x509.Certificate]:
     try:
         certificate = x509.load_pem_x509_certificate(chain.read_bytes())
     except ValueError as error:
@@ -211,7 +210,8 @@ def _read(chain: Path, key: Path) -> Certificate:
         names = [name.lower() for name in found.get_values_for_type(x509.DNSName)]
         addresses = [str(ip) for ip in found.get_values_for_type(x509.IPAddress)]
     digest = certificate.fingerprint(hashes.SHA256())
-    return Certificate(chain, key, digest.hex(":").upper(), tuple(names), tuple(addresses))
+    kept = Certificate(chain, key, digest.hex(":").upper(), tuple(names), tuple(addresses))
+    return kept, certificate
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -77,8 +77,7 @@ class FlowControl:
         """The next frame must be one that needs nothing before it."""
         self.frozen = False
         """No step up: what is sent now says nothing of larger frames."""
-        self._in_flight: deque[tuple[int, int]] = deque()
-        self._lossy: set[int] = set()
+        self._in_flight: deque[tuple[int, int, bool]] = deque()  # id, sent, lossy
         self._trips: deque[tuple[int, int]] = deque()
         self._delay = 0
         self._late = 0
@@ -96,10 +95,11 @@ class FlowControl:
 
     def may_send(self, now_ns: int) -> bool:
         """Whether a frame may go out now. Steps down when the oldest one is overdue."""
-        while self._in_flight and self._in_flight[0][0] in self._lossy:
-            if now_ns - self._in_flight[0][1] < self.options.lost_ns:
+        while self._in_flight:
+            _, sent_ns, lossy = self._in_flight[0]
+            if not lossy or now_ns - sent_ns < self.options.lost_ns:
                 break
-            self._lossy.discard(self._in_flight.popleft()[0])
+            self._in_flight.popleft()
         if self._in_flight:
             waited = now_ns - self._in_flight[0][1]
             if self.options.stalled_ns < waited < self.options.silent_ns:
@@ -113,9 +113,7 @@ class FlowControl:
         """
         if len(self._in_flight) >= self.options.window:
             raise ValueError(f"FlowControl.sent: {self.options.window} frames are in flight")
-        self._in_flight.append((frame_id, now_ns))
-        if lossy:
-            self._lossy.add(frame_id)
+        self._in_flight.append((frame_id, now_ns, lossy))
         if key:
             self.key_needed = False
 
@@ -124,8 +122,7 @@ class FlowControl:
         took, or None for a frame that is not in flight."""
         delay = None
         while self._in_flight and self._in_flight[0][0] <= frame_id:
-            sent_id, sent_ns = self._in_flight.popleft()
-            self._lossy.discard(sent_id)
+            sent_id, sent_ns, _ = self._in_flight.popleft()
             if sent_id == frame_id:
                 delay = now_ns - sent_ns
         if delay is not None:

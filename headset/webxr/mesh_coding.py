@@ -66,11 +66,6 @@ class MeshEncoder:
         # One more than there are vertices: a neighbour that none is has no difference.
         self._padded = np.zeros((3, count + 1), np.int16)
 
-    @property
-    def last_frame(self) -> int | None:
-        """The frame that the next delta would be a difference to."""
-        return None if self._last is None else self._last[0]
-
     def encode(self, vertices: Float32, frame_id: int, key: bool = False) -> tuple[bytes, bool]:
         """(V, 3) float32 metres, world frame -> a section's bytes, and whether they are a key.
 

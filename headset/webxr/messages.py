@@ -24,7 +24,6 @@ MOST_DOWN_BYTES = 16_777_216
 """Of a message to a page."""
 KEY = 1
 """Header flag: a page that knows nothing of what was sent before can read on from here."""
-MOST_U32 = 2**32 - 1
 
 
 class MessageError(ValueError):

@@ -17,7 +17,7 @@ from headset.webxr.sample_coding import pack_view
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.server_messages import scene
 from headset.webxr.shown_people import ShownPerson, StereoPicture
-from headset.webxr.texture_video import TextureVideoEncoder, TextureVideoOptions
+from headset.webxr.texture_video import TextureVideoEncoder
 from streams.closing import Closing
 
 T = TypeVar("T")
@@ -146,9 +146,7 @@ class PersonStream(Closing):
     def _encode_picture(self, picture: StereoPicture, key: bool) -> tuple[bytes, bool]:
         height, width = (side - side % 2 for side in picture.rgb.shape[:2])
         if self._video is None or self._video.size != (width, height):
-            options = TextureVideoOptions(preset="ultrafast")
-            bits_s = self._making.video_bits_s
-            self._video = TextureVideoEncoder((width, height), bits_s, options)
+            self._video = TextureVideoEncoder((width, height), self._making.video_bits_s)
         return self._video.encode(picture.rgb, key)
 
     async def _in_executor(self, work: Callable[..., T], *args: object) -> T:

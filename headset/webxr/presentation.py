@@ -36,8 +36,6 @@ class PresentationOptions:
     """How pages are served."""
 
     session: SessionOptions = field(default_factory=SessionOptions)
-    encoders: int = 1
-    """Threads that encode; each page is encoded for by itself."""
 
 
 class Presentation(Closing):
@@ -65,7 +63,7 @@ class Presentation(Closing):
         self._shown = ShownPeople()
         self._on_sample, self._on_panel_moved = on_sample, on_panel_moved
         self._on_code_key, self._lanes = on_code_key, lanes
-        self._encoding = ThreadPoolExecutor(self.options.encoders, "visavis encoding")
+        self._encoding = ThreadPoolExecutor(1, "visavis encoding")
         self._lock = threading.Lock()
         self._sessions: list[ClientSession] = []
         self._numbers = itertools.count(1)

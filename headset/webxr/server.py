@@ -114,7 +114,7 @@ class WebXrServer:
         self._refusals = Refusals(log, clock)
         limits = options.requests
         self._unpaired = AddressBuckets(limits.unpaired_rate, limits.unpaired_burst, clock)
-        self._paired: dict[str, TokenBucket] = {}
+        self._paired = AddressBuckets(limits.paired_rate, limits.paired_burst, clock)
         self._names = {*machine_names(), *options.certificate.names, *options.certificate.addresses}
         self._notes, self._unsaid = TokenBucket(NOTES_RATE, NOTES_BURST, clock), 0
         self._links: set[SocketLink] = set()
@@ -298,7 +298,7 @@ class WebXrServer:
             if token is not None:
                 refuse(address, "an unknown or revoked token")
         else:
-            if not self._bucket_of(device).take():
+            if not self._paired.take(device.token_hash):
                 refuse(address, "too many requests", device.name)
                 return refusal(429, "too many requests")
         path = request.path
@@ -334,14 +334,6 @@ class WebXrServer:
             self._unsaid = 0
         else:
             self._unsaid += 1
-
-    def _bucket_of(self, device: Device) -> TokenBucket:
-        limits = self.options.requests
-        bucket = self._paired.get(device.token_hash)
-        if bucket is None:
-            bucket = TokenBucket(limits.paired_rate, limits.paired_burst, self.clock)
-            self._paired[device.token_hash] = bucket
-        return bucket
 
     async def _pair(
         self, request: web.BaseRequest, connection: Connection, secure: bool
