@@ -15,10 +15,8 @@ from overlay.image_model import ModelError
 from overlay.image_panel import PictureError, image_panel
 from overlay.panel_places import PanelPlace
 from overlay.shelf import Shelf, ShelfItem
-from overlay.sticker_book import StickerBook
-from overlay.sticker_search import StickerSearch
+from overlay.sticker_search import shipped_search
 from overlay.svg_process import SvgProcess
-from overlay.text_encoder import TextEncoder
 from streams.closing import Closing
 from streams.panel import Panel
 from streams.rigid import Rigid
@@ -33,8 +31,7 @@ Row = list[tuple[ShelfItem, npt.NDArray[np.uint8]]]
 
 def open_shelf(preview: PreviewOptions) -> Shelf:
     """What this user made before, their own folders, and the stickers."""
-    search = StickerSearch(StickerBook.load(), TextEncoder())
-    return Shelf(search, user_folder() / "imagined", preview.shelf)
+    return Shelf(shipped_search(), user_folder() / "imagined", preview.shelf)
 
 
 class ShelfRow(Closing):

@@ -89,7 +89,8 @@ def paint_backdrop(
     ]
     horizon = HORIZON * height
     if sky in ("night", "space") or place == "moon":
-        parts.append(_stars(width, horizon if place not in _GROUNDLESS else height, seed))
+        sky = width, horizon if place not in _GROUNDLESS else height
+        parts.append(_dots("star", 70, sky, seed, width / 1024))
     parts.append(_light(place, hour, size))
     if place == "mountains":
         parts.append(_mountains(size))
@@ -200,11 +201,12 @@ def _spread(seed: int, what: str, count: int) -> list[tuple[float, float, float]
     return numbers
 
 
-def _stars(width: float, height: float, seed: int) -> str:
-    unit = width / 1024
+def _dots(what: str, count: int, size: tuple[float, float], seed: int, unit: float) -> str:
+    """White ones of 1 to 4 units: stars, snow."""
+    width, height = size
     circles = (
         f'<circle cx="{x * width:.1f}" cy="{y * height:.1f}" r="{(1 + 3 * z) * unit:.2f}"/>'
-        for x, y, z in _spread(seed, "star", 70)
+        for x, y, z in _spread(seed, what, count)
     )
     return f'<g fill="#fff" opacity=".9">{"".join(circles)}</g>'
 
@@ -232,12 +234,7 @@ def _rain(size: tuple[int, int], seed: int) -> str:
 
 
 def _snowfall(size: tuple[int, int], seed: int) -> str:
-    width, height = size
-    flakes = (
-        f'<circle cx="{x * width:.1f}" cy="{y * height:.1f}" r="{(1 + 3 * z) * width / 512:.2f}"/>'
-        for x, y, z in _spread(seed, "snow", 60)
-    )
-    return f'<g fill="#fff" opacity=".9">{"".join(flakes)}</g>'
+    return _dots("snow", 60, size, seed, size[0] / 512)
 
 
 def _bubbles(size: tuple[int, int], seed: int) -> str:

@@ -137,7 +137,6 @@ class DiffusersModel:
 
     def _asked(self, wish: Wish, count: int) -> dict[str, Any]:
         """The pipeline's arguments, of those that it has."""
-        prompt = f"{wish.prompt}, {wish.style}" if wish.style else wish.prompt
         width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in wish.size)
         given: dict[str, Any] = {
             "num_inference_steps": count,
@@ -146,9 +145,9 @@ class DiffusersModel:
             "height": height,
         }
         given = {name: value for name, value in given.items() if name in self._arguments}
-        embedded = self._encoded(prompt)
+        embedded = self._encoded(wish.words)
         if embedded is None:
-            return {"prompt": prompt, **given}
+            return {"prompt": wish.words, **given}
         return {"prompt_embeds": embedded, **given}
 
     def _encode(self, prompt: str) -> Any:

@@ -298,7 +298,7 @@ def decode_picture(data: bytes, size: tuple[int, int], sender: str) -> npt.NDArr
 def _request(wish: Wish, options: EndpointOptions) -> tuple[str, bytes, str]:
     """Path, body and content type."""
     width, height = _asked_size(wish.size, options.sizes)
-    fields: dict[str, object] = {"prompt": _said(wish), "n": 1, "size": f"{width}x{height}"}
+    fields: dict[str, object] = {"prompt": wish.words, "n": 1, "size": f"{width}x{height}"}
     if options.model:
         fields["model"] = options.model
     # OpenAI's gpt-image models always answer so and refuse the field; it has no seed either.
@@ -322,10 +322,6 @@ def _request(wish: Wish, options: EndpointOptions) -> tuple[str, bytes, str]:
         + f"\r\n--{boundary}--\r\n".encode()
     )
     return "/images/edits", b"".join(parts), f"multipart/form-data; boundary={boundary}"
-
-
-def _said(wish: Wish) -> str:
-    return f"{wish.prompt}, {wish.style}" if wish.style else wish.prompt
 
 
 def _asked_size(size: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from streams.colour import linear_from_srgb, srgb_from_linear
+
 COLOURS: dict[str, str] = {
     "red": "#e0342c",
     "crimson": "#c2183c",
@@ -102,8 +104,7 @@ def paint_from_hex(text: str) -> Paint:
 
 def oklch_from_srgb(rgb: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """(..., 3) sRGB 0..1 -> (..., 3) lightness, chroma, hue in radians."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    lab = np.cbrt(linear @ _LMS_FROM_RGB.T) @ _LAB_FROM_LMS.T
+    lab = np.cbrt(linear_from_srgb(rgb) @ _LMS_FROM_RGB.T) @ _LAB_FROM_LMS.T
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     return np.stack([lab[..., 0], chroma, np.arctan2(lab[..., 2], lab[..., 1])], axis=-1)
 
@@ -118,8 +119,7 @@ def hex_from_paint(paint: Paint) -> str:
         chroma *= 0.85
     else:
         rgb = _linear_from_oklch(paint.lightness, 0.0, 0.0)
-    rgb = np.clip(rgb, 0.0, 1.0)
-    srgb = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055)
+    srgb = srgb_from_linear(np.clip(rgb, 0.0, 1.0))
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in srgb.tolist())
 
 

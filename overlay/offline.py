@@ -34,11 +34,6 @@ def forbid_network() -> None:
         sys.addaudithook(_refuse)
 
 
-def is_forbidden() -> bool:
-    """Whether this process promised to stay off the network."""
-    return _forbidden
-
-
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
     if event not in _EVENTS:
         return

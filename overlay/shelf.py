@@ -17,7 +17,7 @@ from PIL import PngImagePlugin
 from overlay.generation_event import PictureUpdate
 from overlay.image_panel import PictureError, read_picture
 from overlay.sticker_book import Sticker
-from overlay.sticker_picture import draw_svg
+from overlay.sticker_picture import draw_svg, sticker_document
 from overlay.sticker_search import StickerSearch
 
 _NOTE = "visavis"
@@ -52,9 +52,7 @@ class ShelfItem:
         if isinstance(self.source, Path):
             return read_picture(self.source)
         drawing = self.source.drawing("noto")
-        box = f"0 0 {drawing.side:g} {drawing.side:g}"
-        head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-        return draw(f'{head} viewBox="{box}">{drawing.svg}</svg>', (side, side))
+        return draw(sticker_document(drawing.svg, drawing.side), (side, side))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,11 +15,10 @@ from overlay.image_model import ModelError, ModelStep
 from overlay.named_colour import paint_of, repaint
 from overlay.scene_layout import Placed, lay_out
 from overlay.scene_words import Scene, Thing, read_scene
-from overlay.sticker_book import STYLES, Drawing, Sticker, StickerBook
+from overlay.sticker_book import STYLES, Drawing, Sticker
 from overlay.sticker_picture import draw_svg
-from overlay.sticker_search import StickerSearch
+from overlay.sticker_search import StickerSearch, shipped_search
 from overlay.svg_process import SvgProcess
-from overlay.text_encoder import TextEncoder
 from overlay.wish import Wish
 
 LABEL_SHARE = 0.1
@@ -54,7 +53,7 @@ class StickerModel:
         self, search: StickerSearch | None = None, process: SvgProcess | None = None
     ) -> None:
         """`process` draws, where this one has more to do meanwhile; it is closed with the model."""
-        self.search = search or StickerSearch(StickerBook.load(), TextEncoder())
+        self.search = search or shipped_search()
         self._process = process
         self._draw = draw_svg if process is None else process.draw
         if process is not None:

@@ -24,3 +24,11 @@ def draw_svg(svg: str, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     if rgba.shape[:2] != (size[1], size[0]):
         raise ValueError(f"draw_svg: expected a drawing of the shape {size}, got {rgba.shape}")
     return rgba
+
+
+def sticker_document(body: str, side: float) -> str:
+    """A sticker's drawing, `side` units wide and high, as an SVG of its own."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {side:g} {side:g}">{body}</svg>'
+    )

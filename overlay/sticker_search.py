@@ -100,8 +100,14 @@ class Match:
     """Above 1 where a name says it, else the likeness of meaning."""
 
 
+@functools.cache
+def shipped_search() -> StickerSearch:
+    """Among the stickers that ship: read and indexed once. Raises AssetError without its files."""
+    return StickerSearch(StickerBook.load(), TextEncoder())
+
+
 class StickerSearch:
-    """Finds stickers in a book. Any one thread at a time."""
+    """Finds stickers in a book. Thread-safe: it only reads, and remembers what it found."""
 
     def __init__(self, book: StickerBook, encoder: TextEncoder) -> None:
         self.book = book

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from assets.manifest import asset_path
 from overlay.word_pieces import WordPieces
 
-DIMENSION = 384
 LONGEST = 128
 """Pieces of a text that are read."""
 

@@ -62,6 +62,11 @@ class Wish:
                 f"got {given.dtype} {given.shape}"
             )
 
+    @property
+    def words(self) -> str:
+        """The prompt with its style, for models that know styles by words alone."""
+        return f"{self.prompt}, {self.style}" if self.style else self.prompt
+
     def content_hash(self, model: str) -> str:
         """SHA-256 in hex of everything that the picture by `model` depends on."""
         digest = hashlib.sha256()

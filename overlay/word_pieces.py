@@ -24,7 +24,6 @@ class WordPieces:
         missing = [p for p in (PAD, UNKNOWN, BEGIN, END) if p not in self._number_of]
         if missing:
             raise ValueError(f"WordPieces: expected {', '.join(missing)} in the vocabulary")
-        self.pad = self._number_of[PAD]
         self._pieces_of = functools.lru_cache(maxsize=4096)(self._cut)
 
     @staticmethod

@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from assets.manifest import assets_folder
 from assets.manifest import main as manifest
 from overlay.named_colour import NEUTRAL, Paint, oklch_from_srgb
-from overlay.sticker_picture import draw_svg
+from overlay.sticker_picture import draw_svg, sticker_document
 from overlay.text_encoder import TextEncoder
 
 PACKAGES = {"noto": "noto", "fluent": "fluent-emoji-flat"}
@@ -154,7 +154,7 @@ def _drawings(
         icon = icons["icons"][name]
         side = float(icon.get("width", icons["width"]))
         body = _shorter(icon["body"])
-        rgba = draw_svg(_document(body, side), (MEASURED_PX, MEASURED_PX))
+        rgba = draw_svg(sticker_document(body, side), (MEASURED_PX, MEASURED_PX))
         covered = np.argwhere(rgba[..., 3] > 24)
         if not len(covered):
             continue
@@ -168,13 +168,6 @@ def _drawings(
             "box": [round(float(v), 4) for v in box],
         }
     return drawings
-
-
-def _document(body: str, side: float) -> str:
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {side:g} {side:g}">{body}</svg>'
-    )
 
 
 def _shorter(body: str) -> str:
