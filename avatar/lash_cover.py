@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from avatar.head_mesh import HeadMesh
 from avatar.lash_strips import GUTTER, STRIPS, WINDOW, LashStrips
-from avatar.unwrapping import TexelTable, Unwrapped
+from avatar.unwrapping import TexelTable, Unwrapped, pixels_of
 from streams.camera import Camera
-from streams.projection import project
 from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
@@ -87,7 +86,8 @@ class LashCover:
         self, places: Float32, camera: Camera, world_from_head: Rigid, vertices: Float32
     ) -> Float32:
         """(m, 4) colour times opacity, and opacity, of the lashes at `places` (m, 2) pixels."""
-        pixels = _pixels(camera, world_from_head, vertices[self._corners].astype(np.float64))
+        corners = vertices[self._corners].reshape(-1, 3)
+        pixels = pixels_of(camera, world_from_head, corners).reshape(*self._corners.shape, 2)
         size = np.array(camera.size)
         low = np.clip(np.floor(pixels.reshape(-1, 2).min(0)) - MARGIN, 0, size).astype(int)
         high = np.clip(np.ceil(pixels.reshape(-1, 2).max(0)) + MARGIN, 0, size).astype(int)
@@ -96,17 +96,10 @@ class LashCover:
         if width < 2 or height < 2:
             return out
         fine = np.zeros((int(height) * FINER, int(width) * FINER, 4), np.float32)
-        corners = np.rint(((pixels - low + 0.5) * FINER - 0.5) * 16).astype(np.int32)
-        for corner, ink in zip(corners, self._ink, strict=True):
+        pieces = np.rint(((pixels - low + 0.5) * FINER - 0.5) * 16).astype(np.int32)
+        for corner, ink in zip(pieces, self._ink, strict=True):
             cv2.fillConvexPoly(fine, corner, ink.tolist(), cv2.LINE_8, 4)
         over = cv2.resize(fine, (int(width), int(height)), interpolation=cv2.INTER_AREA)
         x, y = (np.ascontiguousarray(v)[None] for v in (places - low).astype(np.float32).T)
         found = cv2.remap(over, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(found, np.float32)[0]
-
-
-def _pixels(camera: Camera, world_from_head: Rigid, points: npt.NDArray[np.float64]) -> Float32:
-    """(..., 3) metres, head frame -> (..., 2); far outside for what lies behind the camera."""
-    pixels, _ = project(camera, world_from_head.apply(points.reshape(-1, 3)))
-    safe = np.clip(np.nan_to_num(pixels, nan=-1e4), -1e4, 1e5).astype(np.float32)
-    return safe.reshape(*points.shape[:-1], 2)

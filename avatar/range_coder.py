@@ -39,21 +39,21 @@ class RangeEncoder:
 
     def __init__(self) -> None:
         self._words = queue.RangeEncoder()
-        self.encode_by = self._encode = self._words.encode
+        self.encode_by = self._words.encode
         """Takes a symbol and a table's model: `encode_one` for loops over many."""
 
     def encode(self, symbols: Int32, table: Table) -> None:
         """(N,) int32, each below the size of the table."""
-        self._encode(symbols, table.model)
+        self.encode_by(symbols, table.model)
 
     def encode_one(self, symbol: int, table: Table) -> None:
         """One symbol."""
-        self._encode(symbol, table.model)
+        self.encode_by(symbol, table.model)
 
     def encode_numbers(self, values: Sequence[int]) -> None:
         """Integers from 0, Elias gamma: how many bits follow the first one of value + 1, then
         those."""
-        encode, (sizes, parts) = self._encode, _number_models()
+        encode, (sizes, parts) = self.encode_by, _number_models()
         for value in values:
             bits = (value + 1).bit_length() - 1
             encode(bits, sizes)
@@ -93,27 +93,27 @@ class RangeDecoder:
     def __init__(self, data: bytes) -> None:
         padded = data.ljust(-(-len(data) // 4) * 4 + 8, b"\0")
         words = np.frombuffer(padded, ">u4").astype(np.uint32)
-        self.decode_by = self._decode = queue.RangeDecoder(words).decode
+        self.decode_by = queue.RangeDecoder(words).decode
         """Takes a table's model: `decode_one` for loops over many, but that it raises
         AssertionError."""
 
     def decode(self, count: int, table: Table) -> Int32:
         """(count,) symbols. Raises RangeCoderError."""
         try:
-            return self._decode(table.model, count)
+            return self.decode_by(table.model, count)
         except AssertionError as error:
             raise RangeCoderError(FOREIGN) from error
 
     def decode_one(self, table: Table) -> int:
         """One symbol. Raises RangeCoderError."""
         try:
-            return self._decode(table.model)
+            return self.decode_by(table.model)
         except AssertionError as error:
             raise RangeCoderError(FOREIGN) from error
 
     def decode_numbers(self, count: int) -> list[int]:
         """What `encode_numbers` wrote. Raises RangeCoderError."""
-        decode, (sizes, parts) = self._decode, _number_models()
+        decode, (sizes, parts) = self.decode_by, _number_models()
         values: list[int] = []
         try:
             for _ in range(count):

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avatar.spectacles import HEIGHT, NUMBERS, TEXEL_M, WIDTH, Spectacles, front_points
+from avatar.unwrapping import pixels_of
 from streams.camera import Camera
-from streams.projection import project
 from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
@@ -136,9 +136,7 @@ def within_face(mask: UInt8) -> UInt8:
 def front_view(rgb: UInt8, camera: Camera, world_from_head: Rigid, points: Float32) -> UInt8:
     """(HEIGHT, WIDTH, 3): what a picture shows at the front's texels (HEIGHT * WIDTH, 3) metres,
     head frame."""
-    pixels, _ = project(camera, world_from_head.apply(points.astype(np.float64)))
-    at = np.nan_to_num(pixels, nan=-1e4).clip(-1e4, 1e5).astype(np.float32)
-    at = at.reshape(HEIGHT, WIDTH, 2)
+    at = pixels_of(camera, world_from_head, points).reshape(HEIGHT, WIDTH, 2)
     x, y = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
     found = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, np.uint8)

@@ -19,9 +19,15 @@ from avatar.head_placement import GLASSES
 from avatar.node_grid import node_count
 from avatar.personal_model import CHART
 from avatar.spectacles import HEIGHT, STRIP_COLUMN, STRIP_ROW, WIDTH, Spectacles, front_points
-from avatar.unwrapping import GRAZING, SQUARE_ON, TexelTable, Unwrapped
+from avatar.unwrapping import (
+    GRAZING,
+    SQUARE_ON,
+    TexelTable,
+    Unwrapped,
+    looked_up,
+    pixels_of,
+)
 from streams.camera import Camera
-from streams.projection import project
 from streams.rigid import Rigid
 
 Float32 = npt.NDArray[np.float32]
@@ -31,8 +37,6 @@ STEP = ATLAS // CHART
 """Texels of the front's picture in one of the planes, both ways."""
 LEAST_OPAQUE = 0.1
 """Opacity below which a texel is air."""
-_MOST_PLACES = 30000
-"""cv2.remap takes at most 32767 places in a row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +93,8 @@ class FrontTexels:
         if not count:
             return face
         points = self.points + self.spectacles.shift(self.points, moved * self.spectacles.unit)
-        pixels, _ = project(camera, world_from_head.apply(points.reshape(-1, 3).astype(np.float64)))
-        pixels = np.nan_to_num(pixels, nan=-1e4).clip(-1e4, 1e5).astype(np.float32)
-        shown = _looked_up(rgb, pixels).reshape(count, -1, 3).mean(1)
+        pixels = pixels_of(camera, world_from_head, points.reshape(-1, 3))
+        shown = looked_up(rgb, pixels).astype(np.float32).reshape(count, -1, 3).mean(1)
         places = pixels.reshape(count, -1, 2).mean(1)
         inside = ((places >= -0.5) & (places <= np.array(rgb.shape[1::-1]) - 0.5)).all(1)
         # The front faces ahead.
@@ -119,13 +122,3 @@ def _blocks(picture: Float32) -> Float32:
     rest = picture.shape[2:]
     parts = picture.reshape(HEIGHT // STEP, STEP, WIDTH // STEP, STEP, *rest)
     return np.moveaxis(parts, 2, 1).reshape(HEIGHT // STEP, WIDTH // STEP, STEP * STEP, *rest)
-
-
-def _looked_up(rgb: UInt8, places: Float32) -> Float32:
-    out = np.empty((len(places), 3), np.float32)
-    for start in range(0, len(places), _MOST_PLACES):
-        part = places[start : start + _MOST_PLACES]
-        x, y = (np.ascontiguousarray(part[:, k])[None] for k in (0, 1))
-        found = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        out[start : start + len(part)] = found[0]
-    return out

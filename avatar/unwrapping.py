@@ -120,7 +120,7 @@ def unwrap(
     `vertices` (V, 3) metres and `normals` (V, 3), head frame; `landmarks` (478, 3) metres, head
     frame: through the rims of lids and lips one sees eye balls and the inside of the mouth.
     """
-    pixels = _pixels(camera, world_from_head, vertices)
+    pixels = pixels_of(camera, world_from_head, vertices)
     eye = world_from_head.inverse().apply(camera.world_from_camera.xyz)
     towards = (eye - vertices).astype(np.float32)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
@@ -128,14 +128,9 @@ def unwrap(
     # Four numbers a vertex in one product: sparse products cost by their rows, not their columns.
     carried = table.at_vertices @ np.concatenate([pixels, facing[:, None]], axis=1)
     places = np.ascontiguousarray(carried[:, :2], np.float32)
-    colours = np.empty((len(places), 3), np.uint8)
-    for start in range(0, len(places), _STRIP):
-        strip = places[start : start + _STRIP]
-        x, y = (np.ascontiguousarray(strip[:, k]).reshape(1, -1) for k in (0, 1))
-        found = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        colours[start : start + _STRIP] = found[0]
+    colours = looked_up(rgb, places)
     seen = np.clip((carried[:, 2] - GRAZING) / (SQUARE_ON - GRAZING), 0.0, 1.0).astype(np.float32)
-    marks = _pixels(camera, world_from_head, landmarks)
+    marks = pixels_of(camera, world_from_head, landmarks)
     in_mouth = np.isin(table.regions, IN_MOUTH)
     openings = (
         (table.regions == "eye-left", LIDS[0]),
@@ -154,7 +149,18 @@ def unwrap(
     return Unwrapped(colours, seen, disclosed, places)
 
 
-def _pixels(camera: Camera, world_from_head: Rigid, points: Float32) -> Float32:
+def looked_up(rgb: UInt8, places: Float32) -> UInt8:
+    """(N, 3) of a picture at `places` (N, 2) pixels, between them cubic."""
+    colours = np.empty((len(places), 3), np.uint8)
+    for start in range(0, len(places), _STRIP):
+        strip = places[start : start + _STRIP]
+        x, y = (np.ascontiguousarray(strip[:, k]).reshape(1, -1) for k in (0, 1))
+        found = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        colours[start : start + _STRIP] = found[0]
+    return colours
+
+
+def pixels_of(camera: Camera, world_from_head: Rigid, points: Float32) -> Float32:
     """(N, 3) metres, head frame -> (N, 2); far outside for what lies behind the camera."""
     pixels, _ = project(camera, world_from_head.apply(points.astype(np.float64)))
     return np.clip(np.nan_to_num(pixels, nan=-1e4), -1e4, 1e5).astype(np.float32)

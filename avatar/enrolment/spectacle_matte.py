@@ -73,20 +73,19 @@ class WornSpectacles:
 
     def cover(self, table: TexelTable, rest: Float32) -> SpectacleCover:
         """What they hide of a face at `rest` (T, 3)."""
-        opacity = self.front.opacity.astype(np.float32) / np.float32(255.0)
-        return SpectacleCover(self.spectacles, opacity, table, rest)
+        return SpectacleCover(self.spectacles, self._opacity(), table, rest)
 
     def sight(self) -> SpectacleSight:
         """What finds them in pictures."""
-        return SpectacleSight(
-            self.spectacles, self.front.opacity.astype(np.float32) / np.float32(255.0)
-        )
+        return SpectacleSight(self.spectacles, self._opacity())
 
     def texels(self) -> FrontTexels:
         """Where they have planes of their own."""
-        return FrontTexels.of(
-            self.spectacles, self.front.opacity.astype(np.float32) / np.float32(255.0)
-        )
+        return FrontTexels.of(self.spectacles, self._opacity())
+
+    def _opacity(self) -> Float32:
+        """(HEIGHT, WIDTH) 0..1 of the front."""
+        return self.front.opacity.astype(np.float32) / np.float32(255.0)
 
     def painted(self, mean: UInt8, opacity: UInt8, planes: Int8) -> tuple[UInt8, UInt8, Int8]:
         """A model's pictures with that of the glasses in its strip: `mean` (ATLAS, ATLAS, 3),
