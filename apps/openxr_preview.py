@@ -19,7 +19,7 @@ from apps.headset_hands import HeadsetHands
 from apps.pacing import PacedSource
 from apps.pipeline import Pipeline, Stages
 from apps.preview_options import PreviewOptions
-from apps.preview_panels import board_of, shown_panels
+from apps.preview_panels import board_of
 from apps.preview_stages import open_source_of, open_stages
 from apps.recording import recording_of
 from apps.usage import FailedError, UsageError
@@ -148,7 +148,8 @@ def show_openxr(preview: PreviewOptions) -> str:
         shown = HeadsetPreview(copy_eye, taps.headset)
         # --size is the eyes', not that of a picture as the source sees it.
         sized = replace(preview, size=None)
-        stages = opened.enter_context(open_stages(sized, source, shown.take))
+        board = board_of(preview, PANEL_VIEW, PANEL_DISTANCE)
+        stages = opened.enter_context(open_stages(sized, source, shown.take, board=board))
         pipeline = opened.enter_context(Pipeline(_worn(preview, stages, shown), taps=taps))
         # Who tracks may have made a context of its own current in this thread.
         context.make_current()
@@ -260,5 +261,4 @@ def _worn(preview: PreviewOptions, stages: Stages, shown: HeadsetPreview) -> Sta
     tracker = stages.tracker
     if preview.headset_hands:
         tracker = HeadsetHands(tracker, shown.samples)
-    panels_of = shown_panels(board_of(preview, PANEL_VIEW, PANEL_DISTANCE))
-    return replace(stages, tracker=tracker, view_of=view_of, panels_of=panels_of)
+    return replace(stages, tracker=tracker, view_of=view_of)

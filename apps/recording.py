@@ -218,8 +218,11 @@ class _FileBeside:
 
 
 @contextlib.contextmanager
-def recording_of(preview: PreviewOptions, source: FrameSource) -> Iterator[Taps]:
-    """Taps that record what a preview shows, where it asks for that; else taps that do nothing.
+def recording_of(
+    preview: PreviewOptions, source: FrameSource, seams: tuple[str, ...] | None = None
+) -> Iterator[Taps]:
+    """Taps that record what a preview shows (or these `seams`), where it asks for that; else taps
+    that do nothing.
 
     Says before what the person in front of the camera states by it, and at the end what is in the
     file. Raises SessionError when there is no room, at the end or from a tap.
@@ -227,15 +230,16 @@ def recording_of(preview: PreviewOptions, source: FrameSource) -> Iterator[Taps]
     if preview.record is None:
         yield Taps()
         return
-    seams = HEADSET_SEAMS if preview.openxr else PREVIEW_SEAMS
+    if seams is None:
+        seams = HEADSET_SEAMS if preview.openxr else PREVIEW_SEAMS
     options = RecordingOptions(preview.record, seams, preview.source, preview.avatar)
     with Recording(options, source) as recording:
-        print(f"By recording you state: {CONSENT}", file=sys.stderr)
+        print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
         try:
             yield recording.taps
         finally:
             recording.close()
-            print(f"recorded {recording.summary()}")
+            print(f"recorded {recording.summary()}", flush=True)
 
 
 def parse_seams(text: str, recordable: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import ssl
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.usage import FailedError, UsageError
 
-NEVER_S = 3600.0
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +44,14 @@ class Relay:
             raise UsageError("--plain: means without a certificate; leave --cert and --key away")
         if not 2 <= self.most <= 10_000:
             raise UsageError(f"--most {self.most}: expected 2 to 10000 clients")
+        import asyncio  # here: it takes as long to import as all verbs' options
+
         asyncio.run(self._serve())
         return 0
 
     async def _serve(self) -> None:
+        import asyncio
+        import signal
         from contextlib import AsyncExitStack
 
         from headset.rooms.nats_transport import NatsError, NatsTransport
@@ -75,11 +78,7 @@ class Relay:
                 relay = await opened.enter_async_context(RoomRelay(options, trunk, _log))
                 for address in addresses:
                     print(f"relay at {address.replace('PORT', str(relay.port))}", flush=True)
-                while not stopped.is_set():
-                    try:
-                        await asyncio.wait_for(stopped.wait(), NEVER_S)
-                    except TimeoutError:
-                        pass
+                await stopped.wait()
                 print("relay stopped", flush=True)
         except (NatsError, RelayError) as error:
             raise FailedError(str(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +15,9 @@ from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.page_shaders import page_shaders
 from apps.pipeline import Codes, Draw, Pipeline, Stages, Taps
 from apps.preview_options import PreviewOptions
-from apps.preview_panels import board_of, shown_panels
+from apps.preview_panels import board_of
 from apps.preview_stages import open_source_of, open_stages, picture_size
-from apps.recording import CONSENT, PREVIEW_SEAMS, Recording, RecordingOptions
+from apps.recording import HEADSET_SEAMS, recording_of
 from apps.stereo_pictures import StereoPictures
 from apps.stream_options import HEADSET, StreamOptions, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
@@ -103,7 +102,7 @@ class StreamSession:
         )
         self.pictures = StereoPictures(self.presentation)
         self._board: PanelBoard | None = None
-        self._recording: Recording | None = None
+        self._hear_sample = Taps().headset
         self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
 
@@ -146,16 +145,14 @@ class StreamSession:
         self._board = board_of(self.shown, view)
         with (
             self._room() as own,
-            open_stages(self.shown, self.source, draw, tracker, own) as stages,
+            open_stages(self.shown, self.source, draw, tracker, own, self._board) as stages,
         ):
             avatar = cast(Any, stages.avatar)
             from avatar.page_decoder import page_decoder
 
             self.presentation.describe_avatar(0, self.blobs.add(page_decoder(avatar)))
             self._codes = CodeStream(avatar, self.presentation.show_code)
-            yield replace(
-                stages, avatar=StreamedAvatar(avatar), panels_of=shown_panels(self._board)
-            )
+            yield replace(stages, avatar=StreamedAvatar(avatar))
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[Codes | None]:
@@ -190,22 +187,15 @@ class StreamSession:
     @contextlib.contextmanager
     def recorded(self) -> Iterator[Taps]:
         """Taps of the network, and of a recording where one is asked for."""
-        if self.stream.record is None:
-            yield self._taps(Taps())
-            return
-        seams = PREVIEW_SEAMS[1:] if self.stream.driven_by_headset else PREVIEW_SEAMS
-        options = RecordingOptions(
-            self.stream.record, (*seams, "headset"), self.shown.source, self.shown.avatar
-        )
-        with Recording(options, self.source) as recording:
-            print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
-            self._recording = recording
+        seams = HEADSET_SEAMS
+        if self.stream.driven_by_headset:
+            seams = tuple(seam for seam in seams if seam != "frames")
+        with recording_of(self.shown, self.source, seams) as taps:
+            self._hear_sample = taps.headset
             try:
-                yield self._taps(recording.taps)
+                yield self._taps(taps)
             finally:
-                self._recording = None
-                recording.close()
-                print(f"recorded {recording.summary()}", flush=True)
+                self._hear_sample = Taps().headset
 
     def run(self, pipeline: Pipeline, terminal: StreamTerminal, window: Any) -> None:
         """Turn the pipeline over until it is to stop."""
@@ -245,9 +235,7 @@ class StreamSession:
         return replace(recorded, mesh=mesh, code=code, panels=panels)
 
     def _take_sample(self, name: str, sample: HeadsetSample) -> None:
-        recording = self._recording
-        if recording is not None:
-            recording.writer.write(sample)
+        self._hear_sample(sample)
         self.pictures.take_sample(sample)
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)

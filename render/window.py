@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from render.gl_context import GlfwContext
+from render.panels import premultiplied
 from render.renderer import RenderOptions
 from render.text_picture import text_block
 from streams.array_contract import require_array, require_size
@@ -161,7 +162,7 @@ class Window(Releasing):
         if inset is not None:
             self._draw_inset(inset, size, 0 if bar is None else bar.shape[0])
         if bar is not None:
-            self._bar = _written(self._bar, _premultiplied(bar))
+            self._bar = _written(self._bar, premultiplied(bar))
             self._draw_quad(self._bar, (0, size[1] - bar.shape[0]), size)
         if hud:
             self._draw_hud(tuple(hud), size)
@@ -259,7 +260,7 @@ class Window(Releasing):
     def _draw_hud(self, lines: tuple[str, ...], window: tuple[int, int]) -> None:
         if lines != self._hud_lines or self._hud is None:
             picture = text_block(lines, _TEXT_PX, _INK)
-            self._hud = _written(self._hud, _premultiplied(picture))
+            self._hud = _written(self._hud, premultiplied(picture))
             self._hud_lines = lines
         self._draw_quad(self._hud, (_MARGIN_PX, _MARGIN_PX), window)
 
@@ -285,13 +286,6 @@ def _fitted(picture: tuple[int, int], window: tuple[int, int]) -> tuple[int, int
     width, height = round(picture[0] * scale), round(picture[1] * scale)
     left, bottom = (window[0] - width) // 2, (window[1] - height) // 2
     return left, bottom, left + width, bottom + height
-
-
-def _premultiplied(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(H, W, 4) with straight alpha -> with colours times alpha."""
-    share = picture[..., 3:].astype(np.float32) / 255.0
-    colours = np.rint(picture[..., :3] * share).astype(np.uint8)
-    return np.ascontiguousarray(np.concatenate([colours, picture[..., 3:]], axis=-1))
 
 
 def _written(texture: Any, rgba: npt.NDArray[np.uint8]) -> Any:
