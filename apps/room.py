@@ -104,7 +104,6 @@ class Room(Closing):
         self._opening = ThreadPoolExecutor(1, "visavis room avatars")
         self._failure: BaseException | None = None
         self._loss_ns = 0
-        self.connected = False
         cache = AvatarCache(setup.cache or user_folder() / "received")
         self.client = RoomClient(
             RoomOptions(setup.code, setup.relay, own_key()), Presence(setup.name, ""), cache,
@@ -176,10 +175,8 @@ class Room(Closing):
     def _hear(self, event: RoomEvent) -> None:
         """In the network's thread."""
         if isinstance(event, Connected):
-            self.connected = True
             self._log("room: connected")
         elif isinstance(event, Disconnected):
-            self.connected = False
             self._log(f"room: no relay, {event.reason}; trying again")
         elif isinstance(event, Came):
             self._came(event.member)
@@ -233,12 +230,12 @@ class Room(Closing):
             self._log(f"room: {person.name} is here (key {who})")
         if before is not None and before.avatar == presence.avatar:
             return
-        if not presence.avatar or presence.has_file:
+        if presence.has_file:
             path = self.client.avatars.cache.find(presence.avatar_sha256)
-            if presence.has_file and path is not None:
+            if path is not None:  # else it opens once it came
                 self._opening.submit(self._open, person, presence, path)
-            return
-        self._opening.submit(self._open, person, presence, None)
+        elif presence.avatar:
+            self._opening.submit(self._open, person, presence, None)
 
     def _avatar_came(self, event: AvatarCame) -> None:
         with self._lock:

@@ -47,10 +47,6 @@ class AvatarCache:
             return None
         return path
 
-    def discard(self, sha256: bytes) -> None:
-        """Forget a file that turned out to be no avatar."""
-        self._path(sha256).unlink(missing_ok=True)
-
     def part(self, sha256: bytes) -> Path:
         """Where pieces are collected."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -83,8 +79,6 @@ class AvatarDownload:
             raise AvatarTransferError(f"avatar: expected 1 byte to 20 MiB, got {size}")
         self.sha256, self.size = sha256, size
         self.chunks = -(-size // CHUNK_BYTES)
-        self.resumed = 0
-        """Pieces that were here from before."""
         self._cache, self._hash = cache, hashlib.sha256()
         self._next = 0
         """The first piece that is not in the file yet."""
@@ -164,7 +158,7 @@ class AvatarDownload:
         with os.fdopen(handle, "r+b") as part:
             here = part.seek(0, os.SEEK_END)
             # The last piece is asked for even so: with it the hash is looked at.
-            self._next = self.resumed = min(here // CHUNK_BYTES, self.chunks - 1)
+            self._next = min(here // CHUNK_BYTES, self.chunks - 1)
             part.truncate(self._next * CHUNK_BYTES)
             part.seek(0)
             for _ in range(self._next):
@@ -194,7 +188,7 @@ class AvatarTransfer:
         self._wanted: dict[bytes, _Wanted] = {}
         self._failed: set[tuple[bytes, int]] = set()
         self._here: set[bytes] = set()
-        self.sent_chunks = self.came_chunks = 0
+        self.sent_chunks = 0
 
     def offer(self, data: bytes) -> bytes:
         """Answer whoever asks for this file. Returns its hash. Raises AvatarTransferError."""
@@ -264,7 +258,6 @@ class AvatarTransfer:
         wanted = self._wanted.get(chunk.sha256)
         if wanted is None or wanted.download is None or member != wanted.asked:
             return
-        self.came_chunks += 1
         try:
             wanted.download.take(chunk, now_ns)
             if wanted.download.whole:

@@ -8,7 +8,6 @@ fades to silence within 5 ms: never louder than what was heard before, never a l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -28,6 +27,8 @@ RATE = 48_000
 """What a decoder gives, samples a second."""
 FRAME_S = 0.02
 FRAME = round(RATE * FRAME_S)
+BIT_RATE = 24_000
+"""Of a voice, bits a second."""
 FADE = round(RATE * 0.005)
 ENCODER_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 JUMP_NS = 40_000_000
@@ -37,22 +38,10 @@ FOLLOWED = 0.05
 """Share of a block's deviation that the clock is moved by."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpusOptions:
-    """How voice is sent."""
-
-    kbit_s: float = 24.0
-
-    def __post_init__(self) -> None:
-        if not 6.0 <= self.kbit_s <= 128.0:
-            raise ValueError(f"OpusOptions.kbit_s: expected 6 to 128, got {self.kbit_s}")
-
-
 class OpusEncoder:
     """One microphone's blocks, of any length and rate, to numbered packets."""
 
-    def __init__(self, options: OpusOptions | None = None) -> None:
-        self.options = options or OpusOptions()
+    def __init__(self) -> None:
         self._context: AudioCodecContext | None = None
         self._block_rate = self._rate = 0
         self._waiting = np.zeros(0, np.int16)
@@ -94,7 +83,7 @@ class OpusEncoder:
         if not isinstance(context, AudioCodecContext):
             raise TypeError("OpusEncoder: expected an encoder of sound")
         context.sample_rate, context.layout, context.format = rate, "mono", "s16"
-        context.bit_rate = round(1000 * self.options.kbit_s)
+        context.bit_rate = BIT_RATE
         context.time_base = Fraction(1, rate)
         context.options = {"application": "voip", "frame_duration": "20", "vbr": "constrained"}
         context.open()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,29 +25,24 @@ PAUSE_NS = 5_000_000
 """Silence that is put in at a time while nothing comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlayoutOptions:
-    """How long things wait."""
-
-    least_ms: float = 40.0
-    largest_ms: float = 400.0
-    """Codes later than that are shown late, rather than that a talk becomes impossible."""
-    share: float = 0.97
-    """Of the moments that are to be there in time."""
-    margin_ms: float = 10.0
-    window: int = 150
-    """Arrivals of each kind that are remembered: 3 s of sound, 5 s of codes."""
-    fall_ms_s: float = 20.0
-    """How fast the delay shrinks when the network gets better; it grows at once."""
+LEAST_MS, LARGEST_MS = 40.0, 400.0
+"""How long things wait. Codes later than that are shown late, rather than that a talk becomes
+impossible."""
+IN_TIME = 0.97
+"""Share of the moments that are to be there in time."""
+MARGIN_MS = 10.0
+WINDOW = 150
+"""Arrivals of each kind that are remembered: 3 s of sound, 5 s of codes."""
+FALL_MS_S = 20.0
+"""How fast the delay shrinks when the network gets better; it grows at once."""
 
 
 class PlayoutDelay:
     """How far behind the observation one person is shown. Thread-safe."""
 
-    def __init__(self, options: PlayoutOptions | None = None) -> None:
-        self.options = options or PlayoutOptions()
+    def __init__(self) -> None:
         self._ages: dict[str, deque[float]] = {}
-        self._delay_ms, self._at_ns = self.options.least_ms, 0
+        self._delay_ms, self._at_ns = LEAST_MS, 0
         self._lock = threading.Lock()
 
     def arrived(self, kind: str, t_ns: int, now_ns: int) -> None:
@@ -56,23 +50,15 @@ class PlayoutDelay:
         with self._lock:
             ages = self._ages.get(kind)
             if ages is None:
-                ages = self._ages[kind] = deque(maxlen=self.options.window)
+                ages = self._ages[kind] = deque(maxlen=WINDOW)
             ages.append((now_ns - t_ns) / 1e6)
-
-    def forget(self, kind: str) -> None:
-        """Nothing of that kind comes any more: nobody need wait for it."""
-        with self._lock:
-            self._ages.pop(kind, None)
 
     def delay_ns(self, now_ns: int) -> int:
         """Now."""
-        options = self.options
         with self._lock:
-            wanted = max(
-                (_quantile(ages, options.share) for ages in self._ages.values()), default=0.0
-            )
-            wanted = min(max(wanted + options.margin_ms, options.least_ms), options.largest_ms)
-            fallen = self._delay_ms - options.fall_ms_s * max(0, now_ns - self._at_ns) * 1e-9
+            wanted = max((_quantile(ages, IN_TIME) for ages in self._ages.values()), default=0.0)
+            wanted = min(max(wanted + MARGIN_MS, LEAST_MS), LARGEST_MS)
+            fallen = self._delay_ms - FALL_MS_S * max(0, now_ns - self._at_ns) * 1e-9
             self._delay_ms, self._at_ns = max(wanted, fallen), now_ns
             return round(1e6 * self._delay_ms)
 

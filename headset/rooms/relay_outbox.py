@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 
 from headset.rooms.relay_frame import BULK, CODE, LARGEST_MESSAGE, SOUND, Frame, pack_down
 
-
-@dataclass(frozen=True, slots=True)
-class OutboxOptions:
-    """How many frames wait at most; beyond, the oldest goes."""
-
-    control: int = 256
-    codes: int = 3
-    """From each sender: 100 ms. Packets predict from the one before, so none is left out without
-    need; the newest always goes out."""
-    sound: int = 8
-    """From each sender: 160 ms. Older sound would only be late."""
-    bulk: int = 32
-    """From all senders: half a MiB."""
+# How many frames wait at most; beyond, the oldest goes.
+MOST_CONTROL = 256
+MOST_CODES = 3
+"""From each sender: 100 ms. Packets predict from the one before, so none is left out without need;
+the newest always goes out."""
+MOST_SOUND = 8
+"""From each sender: 160 ms. Older sound would only be late."""
+MOST_BULK = 32
+"""From all senders: half a MiB."""
 
 
 class RelayOutbox:
     """Of one client. The newest codes of each sender win; control goes first, bulk last."""
 
-    def __init__(self, options: OutboxOptions | None = None) -> None:
-        self._options = options or OutboxOptions()
-        self._control: deque[bytes] = deque(maxlen=self._options.control)
+    def __init__(self) -> None:
+        self._control: deque[bytes] = deque(maxlen=MOST_CONTROL)
         self._sounds: dict[int, deque[bytes]] = {}
         self._codes: dict[int, deque[bytes]] = {}
-        self._bulk: deque[bytes] = deque(maxlen=self._options.bulk)
+        self._bulk: deque[bytes] = deque(maxlen=MOST_BULK)
         self._waiting = asyncio.Event()
         self._closed = False
         self.dropped = 0
@@ -44,9 +38,9 @@ class RelayOutbox:
     def put_packed(self, kind: int, member: int, packed: bytes) -> None:
         """The same for a frame that is packed once for many clients."""
         if kind == CODE:
-            lane = _lane(self._codes, member, self._options.codes)
+            lane = _lane(self._codes, member, MOST_CODES)
         elif kind == SOUND:
-            lane = _lane(self._sounds, member, self._options.sound)
+            lane = _lane(self._sounds, member, MOST_SOUND)
         elif kind == BULK:
             lane = self._bulk
         else:

@@ -40,7 +40,6 @@ class RelayRoom:
         self._relay, self._publish = relay, publish
         self._outboxes: dict[int, RelayOutbox] = {}
         self._others: dict[bytes, _OtherRelay] = {}
-        self.forwarded = 0
 
     def __len__(self) -> int:
         """Members at this relay."""
@@ -123,10 +122,8 @@ class RelayRoom:
             for number, outbox in self._outboxes.items():
                 if number != frame.member:
                     outbox.put_packed(frame.kind, frame.member, packed)
-                    self.forwarded += 1
         elif to in self._outboxes and to != frame.member:
             self._outboxes[to].put_packed(frame.kind, frame.member, packed)
-            self.forwarded += 1
 
     def _tell(self, frame: Frame) -> None:
         for outbox in self._outboxes.values():

@@ -94,7 +94,6 @@ class RoomClient:
         )
         self.meeting: Meeting | None = None
         self.sent_bytes = self.came_bytes = 0
-        self.connections = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._wake = asyncio.Event()
@@ -172,7 +171,6 @@ class RoomClient:
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return _reason(error), False
         self.meeting = Meeting(options.code, options.identity, self._presence)
-        self.connections += 1
         async with connected as relay:
             keep_small(relay.get_extra_info("socket"))
             self._hear(Connected())

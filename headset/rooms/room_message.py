@@ -27,10 +27,6 @@ class RoomMessageError(ValueError):
     """Bytes that are no message of a room; says why."""
 
 
-class UnknownMessageError(RoomMessageError):
-    """A type of message that this version does not know."""
-
-
 @dataclass(frozen=True, slots=True)
 class KeyGiven:
     """The key under which the writer speaks to all from now on. To one member."""
@@ -301,13 +297,12 @@ def pack_message(message: RoomMessage) -> bytes:
 
 
 def unpack_message(kind: int, data: bytes) -> RoomMessage:
-    """What was opened of a frame of that kind. Raises RoomMessageError; UnknownMessageError for a
-    type of a newer version."""
+    """What was opened of a frame of that kind. Raises RoomMessageError."""
     if not data:
         raise RoomMessageError("message: expected a type, got nothing")
     known = _READERS.get(data[0])
     if known is None:
-        raise UnknownMessageError(f"message: type {data[0]} is not known to this version")
+        raise RoomMessageError(f"message: type {data[0]} is not known to this version")
     if known[0] != kind:
         raise RoomMessageError(f"message: type {data[0]} came as kind {kind}")
     return known[1](data[1:])
