@@ -12,6 +12,7 @@ Apache-2.0).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -69,13 +70,16 @@ class Region:
         """Whether it can be cut out: finite, and larger than a pixel."""
         return all(map(math.isfinite, (self.x, self.y, self.side, self.angle))) and self.side > 1.0
 
-    def shaken(self, shift_x: float, shift_y: float, scale: float, turn: float) -> Region:
-        """Shifted by parts of its side along the picture's axes, scaled and turned (radians)."""
-        return Region(
-            self.x + shift_x * self.side,
-            self.y + shift_y * self.side,
-            self.side * scale,
-            self.angle + turn,
+    def shaken(self, count: int) -> tuple[Region, ...]:
+        """The first `count` of the five looks of `SHAKES`; one is the region itself."""
+        return tuple(
+            Region(
+                self.x + shift_x * self.side,
+                self.y + shift_y * self.side,
+                self.side * scale,
+                self.angle + turn,
+            )
+            for shift_x, shift_y, scale, turn in SHAKES[:count]
         )
 
 
@@ -117,6 +121,18 @@ def crop(rgb: Picture, region: Region, size: int, beyond_is_black: bool = False)
         ),
         np.uint8,
     )
+
+
+def crops(
+    rgb: Picture, regions: Sequence[Region], size: int, values: tuple[float, float]
+) -> npt.NDArray[np.float32]:
+    """(N, size, size, 3) float32: every region cut out, 0 and 255 become the two `values`."""
+    batch = np.empty((len(regions), size, size, 3), np.float32)
+    for cut, region in zip(batch, regions, strict=True):
+        np.multiply(crop(rgb, region, size), np.float32((values[1] - values[0]) / 255.0), out=cut)
+    if values[0]:
+        batch += np.float32(values[0])
+    return batch
 
 
 def crop_slowly(rgb: Picture, region: Region, size: int, beyond_is_black: bool = False) -> Array:
