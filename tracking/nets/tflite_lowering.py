@@ -105,10 +105,8 @@ class _Lowering:
         self._root.register_buffer(name, values.to(kind), persistent=False)
         return self._calls.get_attr(name)
 
-    def weights(self, op: Operator, k: int, axes: tuple[int, ...] | None = None) -> fx.Node | None:
-        """The k-th input's values with their axes reordered; None when it is left out."""
-        if k >= len(op.inputs) or op.inputs[k] < 0:
-            return None
+    def weights(self, op: Operator, k: int, axes: tuple[int, ...] | None = None) -> fx.Node:
+        """The k-th input's values with their axes reordered."""
         # A view keeps the file's memory order, which for weights is channels_last too.
         values = torch.from_numpy(np.array(self.told(op, k)))
         kind = torch.float32 if op.output in self._exact else self._dtype

@@ -43,7 +43,7 @@ class Inputs:
         return batch, height, width, channels
 
     def weights(self, k: int) -> Shape:
-        """Of an input that has to be a float constant."""
+        """Likewise, of an input that has to be a float constant."""
         shape = self.shape(k)
         value = self._constants.get(self._inputs[k])
         if value is None or value.dtype != np.float32:
@@ -65,6 +65,8 @@ def output_shape(
     """Raises ValueError (or what unpacking a wrong tuple raises) when the operator cannot be."""
     if operator.kind not in SHAPES:
         raise ValueError("not among the operators of tracking")
+    if len(operator.inputs) not in INPUTS.get(operator.kind, (1,)):
+        raise ValueError(f"{len(operator.inputs)} inputs")
     return SHAPES[operator.kind](Inputs(operator, shapes, constants))
 
 
@@ -239,8 +241,6 @@ def slices(
 
 
 def _elementwise(given: Inputs) -> Shape:
-    if len(given) != 2:
-        raise ValueError(f"{len(given)} inputs")
     _require_activation(given.options, (0,))
     return np.broadcast_shapes(given.shape(0), given.shape(1))
 
@@ -253,13 +253,12 @@ def _prelu(given: Inputs) -> Shape:
 
 
 def _same(given: Inputs) -> Shape:
-    if len(given) != 1:
-        raise ValueError(f"{len(given)} inputs")
     return given.shape(0)
 
 
 def _require_bias(given: Inputs, filters: int) -> None:
-    if len(given) > 3 or (len(given) == 3 and given.weights(2) != (filters,)):
+    # All have one; LiteRT 2.3 ends the process when it is not even left out with a -1.
+    if given.weights(2) != (filters,):
         raise ValueError(f"no bias for {filters} filters")
 
 
@@ -268,6 +267,27 @@ def _require_activation(options: Any, allowed: tuple[int, ...] = (0, 1, 3)) -> N
     if options is not None and options.fusedActivationFunction not in allowed:
         raise ValueError(f"activation {options.fusedActivationFunction}")
 
+
+INPUTS: Mapping[str, Sequence[int]] = {
+    "CONV_2D": (3,),
+    "DEPTHWISE_CONV_2D": (3,),
+    "FULLY_CONNECTED": (3,),
+    "RESIZE_BILINEAR": (2,),
+    "PAD": (2,),
+    "RESHAPE": (1, 2),
+    "TRANSPOSE": (2,),
+    "MEAN": (2,),
+    "SUM": (2,),
+    "CONCATENATION": range(2, 9),
+    "STRIDED_SLICE": (4,),
+    "ADD": (2,),
+    "SUB": (2,),
+    "MUL": (2,),
+    "DIV": (2,),
+    "SQUARED_DIFFERENCE": (2,),
+    "PRELU": (2,),
+}
+"""How many inputs a kind has; the others have one."""
 
 SHAPES: Mapping[str, Callable[[Inputs], Shape]] = {
     "CONV_2D": lambda given: _convolution(given, 0, 3),

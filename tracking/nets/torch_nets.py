@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,15 @@ class TorchNet:
 
         # torch takes neither strides below zero nor arrays that may not be written to.
         given = torch.from_numpy(np.array(require_batch(self.spec, batch), order="C"))
-        with torch.inference_mode():
+        with torch.inference_mode(), exact_convolutions():
             outputs = self._module(given.to(self._device))
         return tuple(output.cpu().numpy() for output in outputs)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """cuDNN computes float32 as such: by default it rounds factors to 10 bits (TF32)."""
+    import torch
+
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
