@@ -6,7 +6,6 @@ Its normalised coordinates span the picture from edge to edge; here they become 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from streams.face_shapes import FACE_SHAPES
 from tracking.engine import FaceMarks, HandMarks, Picture, require_picture
+from tracking.nets.bundle import require_bundle
 
 Float32 = npt.NDArray[np.float32]
 
@@ -100,34 +100,39 @@ class MediaPipeHands:
     """`tracking.engine.HandEngine`; MediaPipe does not filter hands.
 
     A landmarker runs its palm detector, which costs more than a face, in every frame in which it
-    follows fewer hands than it may. So while no hand is seen this engine looks in every n-th frame
+    follows fewer hands than it may. So while no hand is seen this engine looks from time to time
     only, and while one of two is seen it follows that one with a landmarker for one hand, and the
-    landmarker for two looks in every n-th frame whether the other has come.
+    landmarker for two looks from time to time whether the other has come.
     """
 
     def __init__(
-        self, bundle: Path, confidences: Confidences, hands: int, search_every: int
+        self, bundle: Path, confidences: Confidences, hands: int, search_every_ms: int
     ) -> None:
         """Raises ValueError when the bundle is damaged, RuntimeError when MediaPipe refuses it."""
         require_bundle(bundle, HAND_NETWORKS)
         self._all = _hand_landmarker(bundle, confidences, hands)
         self._one = _hand_landmarker(bundle, confidences, 1) if hands > 1 else self._all
         self._hands = hands
-        self._search_every = search_every
+        self._search_every_ms = search_every_ms
         self._seen = 0
-        self._since_search = 0
+        self._searched_ms: int | None = None
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         require_picture("MediaPipeHands.look", rgb)
-        search = self._seen == self._hands or self._since_search % self._search_every == 0
-        self._since_search = 1 if search else self._since_search + 1
+        search = (
+            self._seen == self._hands
+            or self._searched_ms is None
+            or t_ms - self._searched_ms >= self._search_every_ms
+        )
         if not search and self._seen == 0:
             return ()
         found = _hands(self._all if search else self._one, rgb, t_ms)
         if not found and not search:
             # The one hand was lost, or the landmarker for one has not seen it yet.
+            search = True
             found = _hands(self._all, rgb, t_ms)
-            self._since_search = 1
+        if search:
+            self._searched_ms = t_ms
         self._seen = len(found)
         return found
 
@@ -166,25 +171,6 @@ def _hands(landmarker: Any, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
             score = min(max(float(sides[0].score), 0.0), 1.0)
             hands.append(HandMarks(np.ascontiguousarray(landmarks[:, :2]), shape, side, score))
     return tuple(hands)
-
-
-def require_bundle(bundle: Path, networks: tuple[str, ...]) -> None:
-    """Raise ValueError unless the bundle holds `networks` and every member's checksum is right.
-
-    MediaPipe maps the models into memory unchecked, where damage may end the process.
-    """
-    try:
-        with zipfile.ZipFile(bundle) as archive:
-            missing = sorted(set(networks) - set(archive.namelist()))
-            broken = archive.testzip()
-    except FileNotFoundError:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle, found no file") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle, got {error}") from error
-    if missing:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle with {missing[0]}, found none")
-    if broken is not None:
-        raise ValueError(f"{bundle}: expected a whole MediaPipe bundle, but {broken} is damaged")
 
 
 def _image(rgb: Picture) -> Any:
