@@ -1,4 +1,4 @@
-"""One person's hand as the skeleton fit knows it: its bones, and where the landmarks lie on them."""
+"""One person's hand as a fit knows it: its bones, and where the landmarks lie on them."""
 
 from __future__ import annotations
 
@@ -56,3 +56,12 @@ class UserHand:
         """The same hand `scale` times as large."""
         shape = HandShape(self.side, self.shape.bases * scale, self.shape.bones * scale)
         return UserHand(shape, self.offsets * scale)
+
+    def palm_span(self) -> float:
+        """As `palm_span`, metres."""
+        return palm_span(np.concatenate([np.zeros((1, 3)), self.shape.bases[1:]]))
+
+
+def palm_span(palm: Array) -> float:
+    """Metres: root mean square distance of the palm's five joints (5, 3) from their middle."""
+    return float(np.sqrt(((palm - palm.mean(0)) ** 2).sum(-1).mean()))

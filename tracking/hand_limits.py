@@ -1,0 +1,57 @@
+"""How far the joints of a hand turn, and what is likely where nothing is seen.
+
+Ranges of motion are the AAOS' (Greene and Heckman, The Clinical Measurement of Joint Motion, 1994;
+the same in Norkin and White, Measurement of Joint Motion): finger MCP flexion 90, extension 45,
+abduction 20; PIP flexion 100; DIP flexion 90; thumb CMC abduction 70, flexion 15, extension 20
+(to 50 with the trapezium), MCP flexion 50, IP flexion 80, extension 20 degrees. That of the PIP is
+110 and passive extension of PIP and DIP some degrees in Lin, Wu and Huang (Modeling the Constraints
+of Human Hand Motion, 2000). `MARGIN` is added on both sides, because landmarks do not lie on the
+joints' axes and people differ. Zero of a base joint is the line from the wrist, not the anatomical
+neutral, hence the thumb's base has its own middle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+MARGIN = 10.0
+"""Degrees."""
+_FINGER = [[-20.0, 20.0], [-45.0, 90.0], [0.0, 110.0], [0.0, 90.0]]
+# The thumb's abduction is counted from its metacarpal in the palm's plane turned by THUMB_ROLL.
+_THUMB = [[-50.0, 30.0], [-45.0, 35.0], [-10.0, 60.0], [-20.0, 80.0]]
+_SIDEWAYS = [[-15.0, 15.0], [-15.0, 15.0]]
+
+LOWEST: Array
+HIGHEST: Array
+LOWEST, HIGHEST = np.deg2rad(np.array([*_THUMB, *(_FINGER * 4), *_SIDEWAYS]) + [-MARGIN, MARGIN]).T
+"""(22,) float64 radians each, in the order of `hand_kinematics`."""
+
+_RELAXED = [[-0.2, 0.0, 0.3, 0.3], *([[0.0, 0.3, 0.4, 0.25]] * 4)]
+RELAXED: Array = np.array([*np.ravel(_RELAXED), 0.0, 0.0])
+"""(22,) float64 radians: a hand that does nothing."""
+
+DIP_FROM_PIP = 2.0 / 3.0
+"""The tendon that bends both bends the last joint by two thirds of the middle one (Rijpkema and
+Girard, Computer Animation of Knowledge-Based Human Grasping, 1991)."""
+
+
+def likely(angle_sigma: float, sideways_sigma: float, coupling_sigma: float) -> tuple[Array, Array]:
+    """The prior on angles as rows of least squares, `rows @ angles - wanted`: (26, 22) and (26,).
+
+    Angles lie about `RELAXED` by `angle_sigma` radians; spread (and the thumb's sideways) by
+    `sideways_sigma`; the fingers' last joint about `DIP_FROM_PIP` of the one before by
+    `coupling_sigma`.
+    """
+    spread = np.zeros(22, bool)
+    spread[[4, 8, 12, 16, 20, 21]] = True
+    rows = [np.diag(1.0 / np.where(spread, sideways_sigma, angle_sigma))]
+    for finger in range(1, 5):
+        row = np.zeros((1, 22))
+        row[0, 4 * finger + 3], row[0, 4 * finger + 2] = 1.0, -DIP_FROM_PIP
+        rows.append(row / coupling_sigma)
+    stacked = np.concatenate(rows)
+    wanted = np.concatenate([stacked[:22] @ RELAXED, np.zeros(4)])
+    return stacked, wanted
