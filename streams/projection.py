@@ -52,14 +52,21 @@ def directions(camera: Camera, pixels: npt.ArrayLike) -> Array:
 
 
 def distort(distortion: Distortion, xy: Array) -> Array:
-    """Ideal normalised coordinates (..., 2) -> distorted ones."""
+    """Ideal normalised coordinates (..., 2) -> distorted ones.
+
+    NaN where the lens model folds back: it does not hold there, and a direction that the lens never
+    saw would land in the middle of the picture.
+    """
     if distortion.model == "none":
         return xy
     if distortion.model == "pinhole_brown":
-        return _brown(distortion, xy)[0]
-    r = np.hypot(xy[..., 0], xy[..., 1])[..., None]
-    # The angle from the axis over its tangent is 1 at the axis.
-    return _bent(distortion, xy * np.where(r > 1e-12, np.arctan(r) / np.maximum(r, 1e-12), 1.0))[0]
+        bent, across = _brown(distortion, xy)
+    else:
+        r = np.hypot(xy[..., 0], xy[..., 1])[..., None]
+        # The angle from the axis over its tangent is 1 at the axis.
+        angle = xy * np.where(r > 1e-12, np.arctan(r) / np.maximum(r, 1e-12), 1.0)
+        bent, across = _bent(distortion, angle)
+    return np.where(_upright(across)[..., None], bent, np.nan)
 
 
 def undistort(distortion: Distortion, xy: Array) -> Array:
@@ -85,14 +92,19 @@ def undistort(distortion: Distortion, xy: Array) -> Array:
             ideal -= np.clip(step, -LONGEST_STEP, LONGEST_STEP)
         bent, across = bend(distortion, ideal)
         found = np.abs(bent - given).max(-1, keepdims=True) < 1e-9
-        # Past its fold a lens model turns the picture over, or inside out.
-        turned = np.minimum(np.linalg.det(across), np.trace(across, axis1=-2, axis2=-1))
-        found &= turned[..., None] > 0.0
+        found &= _upright(across)[..., None]
         if distortion.model != "pinhole_brown":
             theta = np.hypot(ideal[..., 0], ideal[..., 1])[..., None]
             found &= theta < np.pi / 2.0
             ideal = ideal * np.where(theta > 1e-12, np.tan(theta) / np.maximum(theta, 1e-12), 1.0)
     return np.where(found, ideal, np.nan)
+
+
+def _upright(across: Array) -> npt.NDArray[np.bool_]:
+    """Whether derivatives (..., 2, 2) keep the picture's sense: past its fold a lens model turns it
+    over, or inside out."""
+    (a, b), (c, d) = np.moveaxis(across, (-2, -1), (0, 1))
+    return np.asarray((a * d - b * c > 0.0) & (a + d > 0.0))
 
 
 def _brown(distortion: Distortion, xy: Array) -> tuple[Array, Array]:
