@@ -35,13 +35,15 @@ from the middle)."""
 DEPTH_ERROR = 0.015
 """Metres: the usual error of the landmark net's own shape along the view."""
 LANDMARK_DOUBT, VIEW_DOUBT = 5.0, 2.0
-"""As `Doubt.landmark` and `Doubt.view`; the second from two views on."""
+"""As `Doubt.landmark` and `Doubt.view`."""
 ANGLE_SIGMA, SIDEWAYS_SIGMA, COUPLING_SIGMA = 0.8, 0.2, 0.25
 """Radians, as `hand_limits.likely`."""
 BELIEFS = (8.0, 1.0)
 """A fit without a start believes every landmark at first, and then doubts (Blake and Zisserman,
 Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
+SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
+"""Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
 LOST = 0.3
 """Trust of the best view below which a fit from the last frame is tried anew without it."""
 CURLED = np.array([1.0, 1.2, 0.8])
@@ -95,10 +97,10 @@ def fit_hand(views: Sequence[HandView], user: UserHand, start: HandFit | None = 
     facing, like = _faced(views), np.zeros(0)
     if start is not None:
         case = facing, user, [_state(start, user)]
-        (warm,) = _fit([case], (1.0,), MOST_WARM_STEPS, np, like)
+        (warm,) = _fit([case], True, np, like)
         if float(warm.trust.max()) >= LOST:
             return warm
-    return _fit([(facing, user, _starts(facing, user))], BELIEFS, MOST_STEPS, np, like)[0]
+    return _fit([(facing, user, _starts(facing, user))], False, np, like)[0]
 
 
 def fit_hands(
@@ -127,9 +129,9 @@ def fit_hands(
         cases.append(
             (facing, user, _starts(facing, user) if start is None else [_state(start, user)])
         )
-    beliefs = BELIEFS if any(start is None for start in given) else (1.0,)
+    warm = all(start is not None for start in given)
     like = torch.zeros(0, dtype=torch.float64, device=device)
-    return _fit(cases, beliefs, MOST_STEPS, torch, like) if cases else []
+    return _fit(cases, warm, torch, like) if cases else []
 
 
 _State = tuple[Array, Array, Array]
@@ -187,9 +189,7 @@ def _faced(views: Sequence[HandView]) -> list[_Facing]:
     return facing
 
 
-def _fit(
-    cases: Sequence[_Case], beliefs: Sequence[float], most_steps: int, xp: Any, like: Numbers
-) -> list[HandFit]:
+def _fit(cases: Sequence[_Case], warm: bool, xp: Any, like: Numbers) -> list[HandFit]:
     """The best end of each case's starts, all solved together."""
     most = max(len(views) for views, _, _ in cases)
     sights: list[tuple[Array, ...]] = []
@@ -201,10 +201,13 @@ def _fit(
         states += starts
     hands = Hands(*_stacked(states, like))
     sight, skeletons = Sight(*_stacked(sights, like)), Skeletons.of(users, like)
-    solved = solve(hands, skeletons, sight, _doubt(beliefs[0], most > 1, like), most_steps, xp)
-    for belief in beliefs[1:]:
-        doubt = _doubt(belief, most > 1, like)
-        solved = solve(solved.hands, skeletons, sight, doubt, most_steps, xp)
+    if warm:
+        doubt, steps, gain = _doubt(1.0, like), MOST_WARM_STEPS, SMALL_WARM_GAIN
+        return _ends(cases, solve(hands, skeletons, sight, doubt, steps, gain, xp))
+    for belief in BELIEFS:
+        doubt = _doubt(belief, like)
+        solved = solve(hands, skeletons, sight, doubt, MOST_STEPS, SMALL_GAIN, xp)
+        hands = solved.hands
     return _ends(cases, solved)
 
 
@@ -228,12 +231,13 @@ def _sight(views: Sequence[_Facing], user: UserHand, most: int) -> tuple[Array, 
             )
             depth[index] = deep - deep.mean()
             depth_weights[index] = 1.0 / DEPTH_ERROR
-    return marks, scale, weights, turn, shift, depth, depth_weights
+    several = np.array([1.0 if len(views) > 1 else 0.0])
+    return marks, scale, weights, turn, shift, several, depth, depth_weights
 
 
-def _doubt(belief: float, several: bool, like: Numbers) -> Doubt:
-    view = VIEW_DOUBT * belief if several else np.inf
-    return Doubt(LANDMARK_DOUBT * belief, view, *(as_like(part, like) for part in _beliefs()))
+def _doubt(belief: float, like: Numbers) -> Doubt:
+    prior = (as_like(part, like) for part in _beliefs())
+    return Doubt(LANDMARK_DOUBT * belief, VIEW_DOUBT * belief, *prior)
 
 
 @cache
@@ -298,7 +302,11 @@ def _as_pinhole_says(view: _Facing, angles: Array, skeletons: Skeletons) -> _Sta
     )
     if not found or not np.isfinite(offset).all():
         return np.eye(3), np.array([0.0, 0.0, 0.5]), angles
-    return Rigid.from_rotvec(turn[:, 0]).rotation(), offset[:, 0], angles
+    return (
+        Rigid.from_rotvec(turn[:, 0]).rotation(),
+        np.asarray(offset[:, 0], np.float64),
+        angles,
+    )
 
 
 def _curled() -> Array:
