@@ -22,8 +22,9 @@ from tracking.engines.mediapipe_tasks import Confidences, MediaPipeHands
 from tracking.hand_fit import HandFit, fit_hand, fit_hands
 from tracking.hand_kinematics import Hands, Skeletons, landmark_moves, posed, turned_by
 from tracking.hand_limits import HIGHEST, LOWEST
+from tracking.hand_sight import DEPTH_ERROR, LANDMARK_ERROR, FacingView
 from tracking.hand_view import HandView
-from tracking.user_hand import UserHand
+from tracking.user_hand import UserHand, palm_span
 
 Array = npt.NDArray[np.float64]
 NUMPY, TORCH = np.zeros(0), torch.zeros(0, dtype=torch.float64)
@@ -85,7 +86,7 @@ class SlowFit:
 
     def __init__(self, views: list[HandView], user: UserHand, start: HandFit) -> None:
         self.views, self.user, self.start = views, user, start
-        self.facing = [hand_fit._Facing.of(view) for view in views]
+        self.facing = [FacingView.of(view) for view in views]
 
     def landmarks(self, x: Array) -> Array:
         turned = Rigid.from_rotvec(x[:3]) @ Rigid(self.start.world_from_wrist.wxyz)
@@ -100,12 +101,14 @@ class SlowFit:
         for view in self.facing:
             seen = landmarks @ view.turn.T + view.shift
             off = seen[:, :2] / seen[:, 2:] - view.marks
-            square = (off**2).sum(-1) / (hand_fit.LANDMARK_ERROR * view.spread) ** 2
+            square = (off**2).sum(-1) / (LANDMARK_ERROR * view.spread) ** 2
             deep = np.zeros(21)
             if view.shape is not None:
-                net = view.shape[:, 2] * (self.user.palm_span() / _palm_span(view.shape))
+                net = view.shape[:, 2] * (
+                    self.user.palm_span() / palm_span(view.shape[[0, 5, 9, 13, 17]])
+                )
                 deep = seen[:, 2] - seen[:, 2].mean() - (net - net.mean())
-                deep = (deep / hand_fit.DEPTH_ERROR) ** 2
+                deep = (deep / DEPTH_ERROR) ** 2
             each = square / (1.0 + square / limit) + deep / (1.0 + deep / limit)
             whole = float((view.weights * each).sum())
             if len(self.facing) > 1:
@@ -126,11 +129,6 @@ class SlowFit:
         bounds = np.concatenate([-free, LOWEST]), np.concatenate([free, HIGHEST])
         x = np.append(np.zeros(6), np.clip(angles, LOWEST + 1e-6, HIGHEST - 1e-6))
         return least_squares(self.terms, x, bounds=bounds, xtol=1e-10, ftol=1e-10, gtol=1e-10).x
-
-
-def _palm_span(shape: Array) -> float:
-    palm = shape[[0, 5, 9, 13, 17]]
-    return float(np.sqrt(((palm - palm.mean(0)) ** 2).sum(-1).mean()))
 
 
 def as_x(fit: HandFit, start: HandFit) -> Array:

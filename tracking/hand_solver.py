@@ -90,12 +90,7 @@ class Solved:
     """(B, V, 21): distance of each landmark from its mark, in usual errors."""
     trust: Numbers
     """(B, V) 0..1: how much of each view counts."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Point(Solved):
-    """With what the slope there is made of."""
-
+    # What the slope there is made of:
     flat: Numbers
     """(B, V, 21, 2) tangents of the landmarks."""
     z: Numbers
@@ -149,7 +144,7 @@ def solve(
     return best
 
 
-def _evaluated(hands: Hands, skeletons: Skeletons, sight: Sight, doubt: Doubt, xp: Any) -> _Point:
+def _evaluated(hands: Hands, skeletons: Skeletons, sight: Sight, doubt: Doubt, xp: Any) -> Solved:
     at = posed(hands, skeletons, xp)
     seen = at.landmarks[:, None] @ sight.turn.mT + sight.shift[:, :, None]
     z = seen[..., 2:]
@@ -171,14 +166,14 @@ def _evaluated(hands: Hands, skeletons: Skeletons, sight: Sight, doubt: Doubt, x
     # The derivative of s / (1 + s / c^2) is the square of 1 / (1 + s / c^2).
     root = sight.weights**0.5 * trust[..., None]
     mean_fall = (sight.weights * fall).sum(-1) / total
-    return _Point(
+    return Solved(
         hands, at, whole, squares**0.5, trust * mean_fall,
         flat, z, off, behind, root * fall, root * deep_fall, unlikely,
     )  # fmt: skip
 
 
 def _step(
-    point: _Point,
+    point: Solved,
     damping: Numbers,
     skeletons: Skeletons,
     sight: Sight,
@@ -187,7 +182,8 @@ def _step(
     xp: Any,
 ) -> Numbers:
     """(B, 28)."""
-    gradient, hessian = _slope(point, skeletons, sight, doubt, xp)
+    moves = landmark_moves(point.hands, point.at, skeletons, xp)
+    gradient, hessian = normal_equations(point, moves, sight, doubt)
     slope, angles = gradient[:, FIRST_ANGLE:], point.hands.angles
     held = ((angles <= doubt.lowest) & (slope > 0.0)) | ((angles >= doubt.highest) & (slope < 0.0))
     free = zeros(slope, len(slope), FREEDOMS) + 1.0
@@ -199,12 +195,13 @@ def _step(
     return -xp.linalg.solve(normal, (gradient * free)[..., None])[..., 0]
 
 
-def _slope(
-    point: _Point, skeletons: Skeletons, sight: Sight, doubt: Doubt, xp: Any
+def normal_equations(
+    point: Solved, moves: Numbers, sight: Sight, doubt: Doubt
 ) -> tuple[Numbers, Numbers]:
-    """Gradient (B, 28) and Gauss and Newton's Hessian (B, 28, 28) of the cost."""
+    """Gradient (B, D) and Gauss and Newton's Hessian (B, D, D) of the cost at `point`, for
+    landmarks that move by `moves` (B, 21, 3, D); the first 28 are the hand's degrees of freedom."""
     count, views = sight.marks.shape[:2]
-    moves = landmark_moves(point.hands, point.at, skeletons, xp)
+    freedoms = moves.shape[-1]
     # Rows of each landmark: two in the picture, one along the view.
     turn = sight.turn[:, :, None]
     look = zeros(point.off, count, views, 21, 3, 3)
@@ -214,16 +211,17 @@ def _slope(
     look[..., 2, :] = turn[..., 2, :] * sight.depth_weights[..., None]
     rows = look @ moves[:, None]
     deep = rows[..., 2, :]
-    weighted = zeros(point.off, count, views, 21, 3, FREEDOMS + 1)
-    weighted[..., :2, :FREEDOMS] = rows[..., :2, :] * point.roots[..., None, None]
-    weighted[..., :2, FREEDOMS] = point.off * point.roots[..., None]
-    weighted[..., 2, :FREEDOMS] = (deep - deep.mean(2)[:, :, None]) * point.deep_roots[..., None]
-    weighted[..., 2, FREEDOMS] = point.behind * point.deep_roots
-    stacked = weighted.reshape(count, views * 63, FREEDOMS + 1)
+    weighted = zeros(point.off, count, views, 21, 3, freedoms + 1)
+    weighted[..., :2, :freedoms] = rows[..., :2, :] * point.roots[..., None, None]
+    weighted[..., :2, freedoms] = point.off * point.roots[..., None]
+    weighted[..., 2, :freedoms] = (deep - deep.mean(2)[:, :, None]) * point.deep_roots[..., None]
+    weighted[..., 2, freedoms] = point.behind * point.deep_roots
+    stacked = weighted.reshape(count, views * 63, freedoms + 1)
     normal = stacked.mT @ stacked
-    gradient, hessian = normal[:, :FREEDOMS, FREEDOMS], normal[:, :FREEDOMS, :FREEDOMS]
-    gradient[:, FIRST_ANGLE:] += point.unlikely @ doubt.rows
-    hessian[:, FIRST_ANGLE:, FIRST_ANGLE:] += doubt.rows.mT @ doubt.rows
+    gradient, hessian = normal[:, :freedoms, freedoms], normal[:, :freedoms, :freedoms]
+    gradient[:, FIRST_ANGLE:FREEDOMS] += point.unlikely @ doubt.rows
+    angles = slice(FIRST_ANGLE, FREEDOMS)
+    hessian[:, angles, angles] += doubt.rows.mT @ doubt.rows
     return gradient, hessian
 
 
