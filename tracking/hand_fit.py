@@ -17,31 +17,28 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from streams.hand_skeleton import PALM_JOINTS, HandParts, wrist_frame
+from streams.hand_skeleton import HandParts, wrist_frame
 from streams.rigid import Rigid, wxyz_from_exact_rotations
 from streams.tracked_state import HandPose
 from tracking.hand_kinematics import Hands, Numbers, Skeletons, as_like, posed
 from tracking.hand_limits import HIGHEST, LOWEST, RELAXED, likely
+from tracking.hand_sight import LANDMARK_ERROR, FacingView, faced, sight_row
 from tracking.hand_solver import Doubt, Sight, Solved, solve
 from tracking.hand_view import HandView
-from tracking.pose_fit import facing_along, rays_through
-from tracking.user_hand import UserHand, palm_span
+from tracking.user_hand import UserHand
 
 Array = npt.NDArray[np.float64]
 
-LANDMARK_ERROR = 0.03
-"""A landmark's usual error as a part of the hand's spread in the picture (root mean square distance
-from the middle)."""
-DEPTH_ERROR = 0.015
-"""Metres: the usual error of the landmark net's own shape along the view."""
 LANDMARK_DOUBT, VIEW_DOUBT = 5.0, 2.0
-"""As `Doubt.landmark` and `Doubt.view`; the second from two views on."""
+"""As `Doubt.landmark` and `Doubt.view`."""
 ANGLE_SIGMA, SIDEWAYS_SIGMA, COUPLING_SIGMA = 0.8, 0.2, 0.25
 """Radians, as `hand_limits.likely`."""
 BELIEFS = (8.0, 1.0)
 """A fit without a start believes every landmark at first, and then doubts (Blake and Zisserman,
 Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
+SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
+"""Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
 LOST = 0.3
 """Trust of the best view below which a fit from the last frame is tried anew without it."""
 CURLED = np.array([1.0, 1.2, 0.8])
@@ -92,13 +89,13 @@ def fit_hand(views: Sequence[HandView], user: UserHand, start: HandFit | None = 
     Raises ValueError when no view has four landmarks that span an area, or the hand's side differs
     from the start's.
     """
-    facing, like = _faced(views), np.zeros(0)
+    facing, like = faced(views), np.zeros(0)
     if start is not None:
-        case = facing, user, [_state(start, user)]
-        (warm,) = _fit([case], (1.0,), MOST_WARM_STEPS, np, like)
+        case = facing, user, [state_of(start, user)]
+        (warm,) = _fit([case], True, np, like)
         if float(warm.trust.max()) >= LOST:
             return warm
-    return _fit([(facing, user, _starts(facing, user))], BELIEFS, MOST_STEPS, np, like)[0]
+    return _fit([(facing, user, _starts(facing, user))], False, np, like)[0]
 
 
 def fit_hands(
@@ -123,88 +120,42 @@ def fit_hands(
         )
     cases: list[_Case] = []
     for seen, user, start in zip(views, users, given, strict=True):
-        facing = _faced(seen)
+        facing = faced(seen)
         cases.append(
-            (facing, user, _starts(facing, user) if start is None else [_state(start, user)])
+            (facing, user, _starts(facing, user) if start is None else [state_of(start, user)])
         )
-    beliefs = BELIEFS if any(start is None for start in given) else (1.0,)
+    warm = all(start is not None for start in given)
     like = torch.zeros(0, dtype=torch.float64, device=device)
-    return _fit(cases, beliefs, MOST_STEPS, torch, like) if cases else []
+    return _fit(cases, warm, torch, like) if cases else []
 
 
 _State = tuple[Array, Array, Array]
 """Rotation (3, 3), place (3,) and angles (22,) of a hand, world frame."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Facing:
-    """A view through the pinhole that faces its hand."""
-
-    marks: Array
-    """(21, 2) tangents; 0 where the weight is."""
-    spread: float
-    """Root mean square distance of the marks from their middle; 1 of a view without weight."""
-    turn: Array
-    """(3, 3) and"""
-    shift: Array
-    """(3,): view_from_world."""
-    weights: Array
-    shape: Array | None
-    focal: float
-
-    @staticmethod
-    def of(view: HandView) -> _Facing:
-        camera, weights = view.camera, view.weights
-        used = weights > 0.0
-        if not used.any():
-            return _Facing(np.zeros((21, 2)), 1.0, np.eye(3), np.zeros(3), weights, None, 1.0)
-        rays = rays_through(camera, view.points)
-        rays[~used] = rays[used].mean(0)
-        facing = facing_along(rays.mean(0))
-        turned = rays @ facing
-        marks = turned[:, :2] / turned[:, 2:]
-        off = marks[used] - marks[used].mean(0)
-        spread = float(np.sqrt((off * off).sum(-1).mean()))
-        if not (used.sum() >= 4 and spread > 1e-6):
-            raise ValueError(
-                "HandView.points: expected four or more landmarks with weight that span an area, "
-                f"got {used.sum()} of spread {spread:.3g}"
-            )
-        world = camera.world_from_camera
-        turn = (world.rotation() @ facing).T
-        focal = float(np.sqrt(camera.focal[0] * camera.focal[1]))
-        return _Facing(marks, spread, turn, -turn @ world.xyz, weights, view.shape, focal)
-
-
-_Case = tuple[Sequence[_Facing], UserHand, list[_State]]
+_Case = tuple[Sequence[FacingView], UserHand, list[_State]]
 """Views, bones and starts of one hand."""
 
 
-def _faced(views: Sequence[HandView]) -> list[_Facing]:
-    facing = [_Facing.of(view) for view in views]
-    if not any(view.weights.any() for view in views):
-        raise ValueError(f"fit_hand views: expected one with weight, got {len(views)} without")
-    return facing
-
-
-def _fit(
-    cases: Sequence[_Case], beliefs: Sequence[float], most_steps: int, xp: Any, like: Numbers
-) -> list[HandFit]:
+def _fit(cases: Sequence[_Case], warm: bool, xp: Any, like: Numbers) -> list[HandFit]:
     """The best end of each case's starts, all solved together."""
     most = max(len(views) for views, _, _ in cases)
     sights: list[tuple[Array, ...]] = []
     users: list[UserHand] = []
     states: list[_State] = []
     for views, user, starts in cases:
-        sights += [_sight(views, user, most)] * len(starts)
+        sights += [sight_row(views, user, most)] * len(starts)
         users += [user] * len(starts)
         states += starts
     hands = Hands(*_stacked(states, like))
     sight, skeletons = Sight(*_stacked(sights, like)), Skeletons.of(users, like)
-    solved = solve(hands, skeletons, sight, _doubt(beliefs[0], most > 1, like), most_steps, xp)
-    for belief in beliefs[1:]:
-        doubt = _doubt(belief, most > 1, like)
-        solved = solve(solved.hands, skeletons, sight, doubt, most_steps, xp)
+    if warm:
+        doubt, steps, gain = doubt_at(1.0, like), MOST_WARM_STEPS, SMALL_WARM_GAIN
+        return _ends(cases, solve(hands, skeletons, sight, doubt, steps, gain, xp))
+    for belief in BELIEFS:
+        doubt = doubt_at(belief, like)
+        solved = solve(hands, skeletons, sight, doubt, MOST_STEPS, SMALL_GAIN, xp)
+        hands = solved.hands
     return _ends(cases, solved)
 
 
@@ -212,28 +163,10 @@ def _stacked(rows: Sequence[tuple[Array, ...]], like: Numbers) -> list[Numbers]:
     return [as_like(np.stack(part), like) for part in zip(*rows, strict=True)]
 
 
-def _sight(views: Sequence[_Facing], user: UserHand, most: int) -> tuple[Array, ...]:
-    """The fields of `Sight` of one hand, filled up to `most` views without weight."""
-    marks, scale, depth = np.zeros((most, 21, 2)), np.ones((most, 1, 1)), np.zeros((most, 21))
-    weights, depth_weights = np.zeros((most, 21)), np.zeros((most, 21))
-    turn, shift = np.tile(np.eye(3), (most, 1, 1)), np.zeros((most, 3))
-    for index, view in enumerate(views):
-        marks[index], weights[index] = view.marks, view.weights
-        scale[index] = 1.0 / (LANDMARK_ERROR * view.spread)
-        turn[index], shift[index] = view.turn, view.shift
-        if view.shape is not None:
-            # Of the user's size, since the net's own is anybody's.
-            deep = view.shape[:, 2] * (
-                user.palm_span() / max(palm_span(view.shape[PALM_JOINTS]), 1e-6)
-            )
-            depth[index] = deep - deep.mean()
-            depth_weights[index] = 1.0 / DEPTH_ERROR
-    return marks, scale, weights, turn, shift, depth, depth_weights
-
-
-def _doubt(belief: float, several: bool, like: Numbers) -> Doubt:
-    view = VIEW_DOUBT * belief if several else np.inf
-    return Doubt(LANDMARK_DOUBT * belief, view, *(as_like(part, like) for part in _beliefs()))
+def doubt_at(belief: float, like: Numbers) -> Doubt:
+    """`belief` 1 is the fit's own."""
+    prior = (as_like(part, like) for part in _beliefs())
+    return Doubt(LANDMARK_DOUBT * belief, VIEW_DOUBT * belief, *prior)
 
 
 @cache
@@ -241,14 +174,15 @@ def _beliefs() -> tuple[Array, Array, Array, Array]:
     return (*likely(ANGLE_SIGMA, SIDEWAYS_SIGMA, COUPLING_SIGMA), LOWEST, HIGHEST)
 
 
-def _state(fit: HandFit, user: UserHand) -> _State:
+def state_of(fit: HandFit, user: UserHand) -> _State:
+    """Where a solver goes on from a fit. Raises ValueError when the sides differ."""
     if fit.side != user.side:
         raise ValueError(f"fit_hand start: expected a {user.side} hand, got a {fit.side} one")
     angles = np.concatenate([fit.angles.ravel(), fit.sideways[0]])
     return fit.world_from_wrist.rotation(), fit.world_from_wrist.xyz, angles
 
 
-def _starts(views: Sequence[_Facing], user: UserHand) -> list[_State]:
+def _starts(views: Sequence[FacingView], user: UserHand) -> list[_State]:
     """What each view with weight says on its own."""
     skeletons = Skeletons.of([user], np.zeros(0))
     states: list[_State] = []
@@ -264,7 +198,7 @@ def _starts(views: Sequence[_Facing], user: UserHand) -> list[_State]:
     return states
 
 
-def _as_net_says(view: _Facing, user: UserHand, skeletons: Skeletons) -> _State:
+def _as_net_says(view: FacingView, user: UserHand, skeletons: Skeletons) -> _State:
     """The net's shape, which is turned as it is seen, at the distance that its spread in the
     picture gives; view frame.
 
@@ -288,7 +222,7 @@ def _as_net_says(view: _Facing, user: UserHand, skeletons: Skeletons) -> _State:
     return rotation, middle - model[used].mean(0), angles
 
 
-def _as_pinhole_says(view: _Facing, angles: Array, skeletons: Skeletons) -> _State:
+def _as_pinhole_says(view: FacingView, angles: Array, skeletons: Skeletons) -> _State:
     """A hand held like this over the marks (SQPnP, Terzakis and Lourakis 2020); view frame."""
     used = view.weights > 0.0
     still = Hands(np.eye(3)[None], np.zeros((1, 3)), angles[None])
@@ -298,7 +232,11 @@ def _as_pinhole_says(view: _Facing, angles: Array, skeletons: Skeletons) -> _Sta
     )
     if not found or not np.isfinite(offset).all():
         return np.eye(3), np.array([0.0, 0.0, 0.5]), angles
-    return Rigid.from_rotvec(turn[:, 0]).rotation(), offset[:, 0], angles
+    return (
+        Rigid.from_rotvec(turn[:, 0]).rotation(),
+        np.asarray(offset[:, 0], np.float64),
+        angles,
+    )
 
 
 def _curled() -> Array:

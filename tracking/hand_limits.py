@@ -1,13 +1,15 @@
 """How far the joints of a hand turn, and what is likely where nothing is seen.
 
-Ranges of motion are the AAOS' (Greene and Heckman, The Clinical Measurement of Joint Motion, 1994;
-the same in Norkin and White, Measurement of Joint Motion): finger MCP flexion 90, extension 45,
-abduction 20; PIP flexion 100; DIP flexion 90; thumb CMC abduction 70, flexion 15, extension 20
-(to 50 with the trapezium), MCP flexion 50, IP flexion 80, extension 20 degrees. That of the PIP is
-110 and passive extension of PIP and DIP some degrees in Lin, Wu and Huang (Modeling the Constraints
-of Human Hand Motion, 2000). `MARGIN` is added on both sides, because landmarks do not lie on the
-joints' axes and people differ. Zero of a base joint is the line from the wrist, not the anatomical
-neutral, hence the thumb's base has its own middle.
+Ranges of motion are those of the American Academy of Orthopaedic Surgeons (Greene and Heckman, The
+Clinical Measurement of Joint Motion, 1994), degrees: finger MCP flexion 90, extension 45, abduction
+20; DIP flexion 90; thumb CMC abduction 70, flexion 15, extension 20, MCP flexion 50, IP flexion 80,
+extension 20. The PIP's 110 is from Lin, Wu and Huang (Modeling the Constraints of Human Hand
+Motion, 2000); the AAOS has 100. The palm here is rigid, so the MCP of ring and little finger also
+does what their metacarpals do, 20 and 27 (El-shennawy et al., Three-dimensional kinematic analysis
+of the second through fifth carpometacarpal joints, J. Hand Surgery 26A, 2001). `MARGIN` is added on
+both sides, because landmarks do not lie on the joints' axes and people differ. Zero of a base joint
+is the line from the wrist, not the anatomical neutral; the thumb's, whose flexion and opposition
+are one angle here, are therefore wider, and are those seen on people.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ Array = npt.NDArray[np.float64]
 
 MARGIN = 10.0
 """Degrees."""
-_FINGER = [[-20.0, 20.0], [-45.0, 90.0], [0.0, 110.0], [0.0, 90.0]]
-# The thumb's abduction is counted from its metacarpal in the palm's plane turned by THUMB_ROLL.
-_THUMB = [[-50.0, 30.0], [-45.0, 35.0], [-10.0, 60.0], [-20.0, 80.0]]
+_METACARPAL = (0.0, 0.0, 20.0, 27.0)
+_FINGERS = [
+    [[-20.0, 20.0], [-45.0, 90.0 + more], [0.0, 110.0], [0.0, 90.0]] for more in _METACARPAL
+]
+_THUMB = [[-50.0, 30.0], [-45.0, 60.0], [-10.0, 60.0], [-20.0, 80.0]]
 _SIDEWAYS = [[-15.0, 15.0], [-15.0, 15.0]]
 
-LOWEST: Array
-HIGHEST: Array
-LOWEST, HIGHEST = np.deg2rad(np.array([*_THUMB, *(_FINGER * 4), *_SIDEWAYS]) + [-MARGIN, MARGIN]).T
+_DEGREES = np.array([*_THUMB, *np.concatenate(_FINGERS), *_SIDEWAYS])
+LOWEST: Array = np.deg2rad(_DEGREES[:, 0] - MARGIN)
+HIGHEST: Array = np.deg2rad(_DEGREES[:, 1] + MARGIN)
 """(22,) float64 radians each, in the order of `hand_kinematics`."""
 
 _RELAXED = [[-0.2, 0.0, 0.3, 0.3], *([[0.0, 0.3, 0.4, 0.25]] * 4)]
