@@ -1,4 +1,8 @@
-"""The One-Euro filter (Casiez, Roussel and Vogel 2012): still when slow, quick when fast."""
+"""The One-Euro filter (Casiez, Roussel and Vogel 2012): still when slow, quick when fast.
+
+The speed is that of the values that come in, as in MediaPipe, not of those that went out, as in the
+paper: those lag, and what lags looks slow.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ class OneEuro:
         self._options = options or OneEuroOptions()
         self._t_ns = 0
         self._value: Array | None = None
+        self._came: Array = np.zeros(0)
         self._speed: Array = np.zeros(0)
 
     def reset(self) -> None:
@@ -48,10 +53,11 @@ class OneEuro:
         self._t_ns = t_ns
         old = self._value
         if old is None or old.shape != new.shape or not 0 < gap <= self.LONGEST_GAP_NS:
-            self._value, self._speed = new, np.zeros_like(new)
+            self._value, self._came, self._speed = new, new, np.zeros_like(new)
             return new.copy()
         seconds = gap * 1e-9
-        speed = (new - old) / (seconds * max(size, 1e-9))
+        speed = (new - self._came) / (seconds * max(size, 1e-9))
+        self._came = new
         a = _alpha(np.array(self._options.speed_cutoff), seconds)
         self._speed = speed * a + (1.0 - a) * self._speed
         cutoff = self._options.min_cutoff + self._options.beta * np.abs(self._speed)

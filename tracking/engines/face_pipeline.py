@@ -1,0 +1,106 @@
+"""Our own face tracking on any engine's networks: detect, cut out, place landmarks, filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracking.detection import Detector
+from tracking.engine import FaceMarks, Picture, require_picture
+from tracking.face_landmarks import FaceFind, FaceLandmarks
+from tracking.net import NetSource
+from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.region import Region, face_region_of_detection
+from tracking.tiles import TileTurns
+
+MOST_FACES = 6
+"""Detected faces that are looked at before one of them is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSettings:
+    """How to track a face."""
+
+    min_detection: float = 0.3
+    """0..1 of the detector. Low, because the landmark network judges what it finds."""
+    min_presence: float = 0.5
+    """0..1 of the landmark network, to have a face and to follow it."""
+    passes: int = 2
+    """Looks at a face that was just detected, each at the region of the last one's landmarks."""
+    tiles: tuple[int, ...] = (1, 2, 4)
+    """Levels of `tracking.tiles`."""
+    largest: bool = True
+    """Of several faces, follow the largest, who is the nearest; else the surest."""
+    looks: int = 1
+    """Slightly different regions whose landmarks are averaged, 1 to 5."""
+    filter: OneEuroOptions | None = field(default_factory=OneEuroOptions)
+    """Quiets the landmarks; None: not at all."""
+
+
+MEDIAPIPE_FACE = FaceSettings(min_detection=0.5, passes=1, tiles=(1,), largest=False)
+"""What MediaPipe's face landmarker does for one face."""
+
+
+class FacePipeline:
+    """`tracking.engine.FaceEngine`. Follows one face as long as it is seen, whoever else comes."""
+
+    def __init__(self, nets: NetSource, settings: FaceSettings | None = None) -> None:
+        """Raises ValueError when a model is damaged, RuntimeError when the engine refuses it."""
+        self._settings = settings or FaceSettings()
+        self._detector = Detector(nets.open("face_detector"))
+        self._landmarks = FaceLandmarks(
+            nets.open("face_landmarks"), nets.open("face_blendshapes"), self._settings.looks
+        )
+        self._turns = TileTurns(self._settings.tiles)
+        self._filter = None if self._settings.filter is None else OneEuro(self._settings.filter)
+        self._region: Region | None = None
+
+    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
+        require_picture("FacePipeline.look", rgb)
+        face = self._followed(rgb)
+        if face is None:
+            face = self._detected(rgb)
+        if face is None:
+            self._region = None
+            if self._filter is not None:
+                self._filter.reset()
+            return None
+        self._region = face.region()
+        landmarks = face.landmarks
+        if self._filter is not None:
+            landmarks = self._filter.filter(t_ms * 1_000_000, landmarks, face.extent())
+        return FaceMarks(landmarks.astype(np.float32), self._landmarks.blendshapes(landmarks))
+
+    def close(self) -> None:
+        self._region = None
+
+    def _followed(self, rgb: Picture) -> FaceFind | None:
+        if self._region is None:
+            return None
+        faces = self._believed(self._landmarks.find(rgb, [self._region]))
+        return faces[0] if faces else None
+
+    def _detected(self, rgb: Picture) -> FaceFind | None:
+        s = self._settings
+        if self._filter is not None:
+            self._filter.reset()
+        squares = self._turns.next(rgb.shape[1], rgb.shape[0], alone=False)
+        found = self._detector.detect(rgb, squares, s.min_detection)
+        if s.largest:
+            found = sorted(found, key=lambda detection: -detection.side())
+        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found[:MOST_FACES]]
+        if not s.largest:
+            regions = regions[:1]
+        faces: list[FaceFind] = []
+        for _ in range(s.passes):
+            faces = self._believed(self._landmarks.find(rgb, [r for r in regions if r.usable()]))
+            regions = [face.region() for face in faces]
+        return max(faces, key=FaceFind.extent) if faces else None
+
+    def _believed(self, faces: list[FaceFind]) -> list[FaceFind]:
+        return [
+            face
+            for face in faces
+            if face.presence >= self._settings.min_presence and face.region().usable()
+        ]
