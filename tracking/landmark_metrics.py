@@ -17,7 +17,7 @@ from tracking.evaluation import correct_keypoints, similarity
 
 Array = npt.NDArray[np.float64]
 
-FOUND_WITHIN = 0.5
+FOUND_WITHIN = 0.3
 """Of the truth's longer side: landmarks that lie farther away on average are of something else."""
 LARGEST_ERROR = 0.3
 """Up to where the area under the PCK curve is taken."""
