@@ -6,7 +6,6 @@ Its normalised coordinates span the picture from edge to edge; here they become 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from streams.face_shapes import FACE_SHAPES
 from tracking.engine import FaceMarks, HandMarks, Picture, require_picture
+from tracking.nets.bundle import require_bundle
 
 Float32 = npt.NDArray[np.float32]
 
@@ -166,25 +166,6 @@ def _hands(landmarker: Any, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
             score = min(max(float(sides[0].score), 0.0), 1.0)
             hands.append(HandMarks(np.ascontiguousarray(landmarks[:, :2]), shape, side, score))
     return tuple(hands)
-
-
-def require_bundle(bundle: Path, networks: tuple[str, ...]) -> None:
-    """Raise ValueError unless the bundle holds `networks` and every member's checksum is right.
-
-    MediaPipe maps the models into memory unchecked, where damage may end the process.
-    """
-    try:
-        with zipfile.ZipFile(bundle) as archive:
-            missing = sorted(set(networks) - set(archive.namelist()))
-            broken = archive.testzip()
-    except FileNotFoundError:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle, found no file") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle, got {error}") from error
-    if missing:
-        raise ValueError(f"{bundle}: expected a MediaPipe bundle with {missing[0]}, found none")
-    if broken is not None:
-        raise ValueError(f"{bundle}: expected a whole MediaPipe bundle, but {broken} is damaged")
 
 
 def _image(rgb: Picture) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from assets.manifest import asset_path
-from tracking.net import NETS, Float32, NetSpec, require_batch
+from tracking.net import Float32, NetSpec, require_batch
+from tracking.nets.bundle import bundle_of, network_bytes
+from tracking.nets.tflite_graph import LITERT_PACKAGE, read_graph
 
 
 class LiteRtNets:
@@ -17,27 +18,33 @@ class LiteRtNets:
 
     name = "litert"
 
-    def __init__(self, threads: int = 2, bundles: dict[str, Path] | None = None) -> None:
+    def __init__(self, threads: int = 2, bundles: Mapping[str, Path] | None = None) -> None:
         """`threads` of each network; `bundles` replaces shipped bundles by asset name."""
+        if threads < 1:
+            raise ValueError(f"LiteRtNets: expected at least 1 thread, got {threads}")
         self._threads = threads
         self._bundles = bundles or {}
 
     def open(self, network: str) -> LiteRtNet:
-        if network not in NETS:
-            raise ValueError(f"LiteRtNets.open: expected one of {sorted(NETS)}, got {network!r}")
-        spec = NETS[network]
-        bundle = self._bundles.get(spec.bundle, asset_path(spec.bundle))
-        with zipfile.ZipFile(bundle) as archive:
-            return LiteRtNet(spec, archive.read(spec.member), self._threads)
+        """See `NetSource`."""
+        spec, bundle = bundle_of(network, self._bundles)
+        model = network_bytes(spec, bundle)
+        if spec.bundle in self._bundles:
+            # LiteRT checks that reads stay inside the file, not that operators fit their inputs:
+            # it may crash on others. A shipped file has the manifest's sha256.
+            read_graph(model, spec, str(bundle))
+        return LiteRtNet(spec, model, self._threads, str(bundle))
 
 
 class LiteRtNet:
     """`tracking.net.Net`."""
 
-    def __init__(self, spec: NetSpec, model: bytes, threads: int) -> None:
+    def __init__(self, spec: NetSpec, model: bytes, threads: int, source: str) -> None:
+        """`source` names the model's file in errors."""
         self.spec = spec
         self._model = model
         self._threads = threads
+        self._source = source
         self._opened: dict[int, tuple[Any, int, list[int]]] = {}
         self._interpreter(1)
 
@@ -56,13 +63,35 @@ class LiteRtNet:
 
     def _interpreter(self, count: int) -> tuple[Any, int, list[int]]:
         if count not in self._opened:
-            from ai_edge_litert.interpreter import Interpreter
-
-            interpreter = Interpreter(model_content=self._model, num_threads=self._threads)
-            into = interpreter.get_input_details()[0]["index"]
-            if count > 1:
-                interpreter.resize_tensor_input(into, [count, *self.spec.input_shape])
-            interpreter.allocate_tensors()
-            by_name = {d["name"]: d["index"] for d in interpreter.get_output_details()}
-            self._opened[count] = interpreter, into, [by_name[n] for n in self.spec.outputs]
+            interpreter_of = _interpreter_class()
+            if len(self._opened) == MOST_BATCHES:
+                del self._opened[next(iter(self._opened))]
+            try:
+                interpreter = interpreter_of(model_content=self._model, num_threads=self._threads)
+                into = interpreter.get_input_details()[0]["index"]
+                if count > 1:
+                    interpreter.resize_tensor_input(into, [count, *self.spec.input_shape])
+                interpreter.allocate_tensors()
+                by_name = {d["name"]: d["index"] for d in interpreter.get_output_details()}
+                outputs = [by_name[name] for name in self.spec.outputs]
+            except (ValueError, KeyError, IndexError) as error:
+                raise ValueError(
+                    f"{self._source}: expected the network {self.spec.member}, "
+                    f"LiteRT refuses it: {error}"
+                ) from error
+            self._opened[count] = interpreter, into, outputs
         return self._opened[count]
+
+
+MOST_BATCHES = 4
+"""Sizes of batches for which interpreters are kept; each holds the weights packed anew."""
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise RuntimeError(
+            f"litert: expected the package ai-edge-litert, {error}: {LITERT_PACKAGE}"
+        ) from error
+    return Interpreter
