@@ -31,6 +31,9 @@ PHOTOGRAPH_HANDS, PHOTOGRAPH_FACES = 4, 6
 """At most this many in a photograph, as in the project's study of MediaPipe."""
 
 
+NET_ENGINES = ("litert", "openvino", "openvino-fp32", "torch", "torch-fp16")
+
+
 class PhotographFinder(Protocol):
     """Finds what single photographs show; nothing is carried from one to the next."""
 
@@ -112,13 +115,25 @@ class OpenedNets:
 
 
 def open_nets(engine: str, threads: int) -> NetSource:
-    """By the names of `--tracker`. Raises ValueError for another, RuntimeError where it cannot
-    run."""
+    """By the names of `--tracker`, and "openvino-fp32", "torch-fp16" for what those do not choose
+    on this machine. Raises ValueError for another name, RuntimeError where it cannot run."""
     if engine == "litert":
         from tracking.nets.litert import LiteRtNets
 
         return LiteRtNets(threads)
-    raise ValueError(f"open_nets: expected 'litert', got {engine!r}")
+    elif engine in ("openvino", "openvino-fp32"):
+        from tracking.nets.openvino import OpenVinoNets
+
+        return OpenVinoNets(threads, bfloat16=None if engine == "openvino" else False)
+    elif engine in ("torch", "torch-fp16"):
+        import torch
+
+        from tracking.nets.torch_nets import TorchNets
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return TorchNets(device, "float16" if engine == "torch-fp16" else "float32")
+    else:
+        raise ValueError(f"open_nets: expected one of {NET_ENGINES}, got {engine!r}")
 
 
 def mediapipe_face() -> FaceEngine:

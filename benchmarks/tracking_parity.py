@@ -17,7 +17,7 @@ from tracking.net import NETS, Net, NetSource, NetSpec
 
 Float32 = npt.NDArray[np.float32]
 
-MOST_INPUTS = 24
+MOST_INPUTS = 8
 LANDMARKS = {"hand_landmarks": 21, "face_landmarks": 478}
 """Networks whose first output is that many x, y, z in pixels of their input."""
 
