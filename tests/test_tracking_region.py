@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracking.region import (
+    Cut,
     Region,
     crop,
     crop_slowly,
@@ -44,15 +45,15 @@ REGIONS = (
 )
 
 
-@pytest.mark.parametrize("beyond_is_black", [False, True])
+@pytest.mark.parametrize("cut", [Cut(24), Cut(24, True), Cut(24, mediapipe=True)])
 @pytest.mark.parametrize("region", REGIONS)
-def test_a_crop_is_what_its_slow_twin_says(region: Region, beyond_is_black: bool) -> None:
+def test_a_crop_is_what_its_slow_twin_says(region: Region, cut: Cut) -> None:
     random = np.random.default_rng(5)
     noise = random.integers(0, 256, (48, 64, 3), np.uint8)
     smooth = np.asarray(noise.astype(np.float64).cumsum(0).cumsum(1) / 400.0 % 256, np.uint8)
     for rgb, most in ((noise, 12.0), (smooth, 12.0)):
-        fast = crop(rgb, region, 24, beyond_is_black).astype(np.float64)
-        slow = crop_slowly(rgb, region, 24, beyond_is_black)
+        fast = crop(rgb, region, cut).astype(np.float64)
+        slow = crop_slowly(rgb, region, cut)
         # OpenCV rounds places to a 32nd of a pixel: of noise that is a few levels.
         assert np.abs(fast - slow).max() <= most
         assert np.abs(fast - slow).mean() <= 1.5
@@ -61,7 +62,8 @@ def test_a_crop_is_what_its_slow_twin_says(region: Region, beyond_is_black: bool
 def test_a_crop_of_a_real_picture_is_what_its_slow_twin_says(clip_picture: Picture) -> None:
     height, width = clip_picture.shape[:2]
     region = Region(width / 2.0, height / 2.0, height / 2.0, 0.3)
-    difference = np.abs(crop(clip_picture, region, 48) - crop_slowly(clip_picture, region, 48))
+    cut = Cut(48)
+    difference = np.abs(crop(clip_picture, region, cut) - crop_slowly(clip_picture, region, cut))
     assert difference.mean() < 0.6
 
 
@@ -81,6 +83,18 @@ def test_corners_of_a_crop_are_corners_of_its_region(
     assert down / side == pytest.approx((-math.sin(angle), math.cos(angle)), abs=1e-6)
     scale = np.linalg.det(picture_from_crop(region, 224)[:, :2])
     assert scale == pytest.approx((side / 224) ** 2)
+
+
+def test_a_pixels_middle_stays_where_it_is() -> None:
+    """A ramp cut out at any scale reads what the ramp is there; MediaPipe's cut is off."""
+    rgb = np.empty((64, 256, 3), np.uint8)
+    rgb[:] = np.arange(256, dtype=np.uint8)[None, :, None]
+    for side in (16.0, 48.0):
+        region = Region(100.0, 32.0, side, 0.0)
+        for cut, off in ((Cut(16), 0.0), (Cut(16, mediapipe=True), 0.5 - 0.5 * side / 16)):
+            read = crop_slowly(rgb, region, cut)[8, :, 0]
+            said = into_picture(np.column_stack([np.arange(16) + 0.5, np.zeros(16)]), region, 16)
+            assert read - said[:, 0] == pytest.approx(off, abs=1e-9)
 
 
 def hand(angle: float, x: float = 300.0, y: float = 200.0) -> npt.NDArray[np.float64]:

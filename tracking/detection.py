@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracking.net import Net
-from tracking.region import Picture, Region, crop, into_picture
+from tracking.region import Cut, Picture, Region, crops, into_picture
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -70,31 +70,29 @@ class Candidates:
 class Detector:
     """A detector network and what its numbers mean."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, mediapipe_crops: bool = False) -> None:
+        """`mediapipe_crops`: see `tracking.region.Cut.mediapipe`."""
         self._net = net
-        self._size = net.spec.input_shape[0]
-        self._places = anchor_places(self._size)
-        low, high = net.spec.input_range
-        self._scale, self._offset = np.float32((high - low) / 255.0), np.float32(low)
+        self._cut = Cut(net.spec.input_shape[0], beyond_is_black=True, mediapipe=mediapipe_crops)
+        self._places = anchor_places(self._cut.size)
 
     def detect(
         self, rgb: Picture, squares: tuple[Region, ...], min_score: float
     ) -> list[Detection]:
-        """What lies in these squares of the picture, the surest first; nothing twice."""
+        """What lies in these squares of the picture, the surest first. What two squares show is
+        there twice: seen whole in one and cut in the other, it is not to be averaged."""
         found: list[Detection] = []
         for square in squares:
             found += [
                 _placed(box, points, score, square)
                 for box, points, score in suppressed(self._candidates(rgb, square, min_score))
             ]
-        if len(squares) > 1:
-            found = _each_once(found)
         return sorted(found, key=lambda detection: -detection.score)
 
     def _candidates(self, rgb: Picture, square: Region, min_score: float) -> Candidates:
-        picture = crop(rgb, square, self._size, beyond_is_black=True).astype(np.float32)
-        numbers, logits = self._net((picture * self._scale + self._offset)[None])
-        return decoded(numbers[0], logits[0], self._places, self._size, min_score)
+        picture = crops(rgb, [square], self._cut, self._net.spec.input_range)
+        numbers, logits = self._net(picture)
+        return decoded(numbers[0], logits[0], self._places, self._cut.size, min_score)
 
 
 def decoded(
@@ -197,18 +195,3 @@ def suppressed_slowly(
 def _placed(box: Float32, points: Float32, score: float, square: Region) -> Detection:
     corners = into_picture(box.reshape(2, 2), square, 1)
     return Detection(corners[0], corners[1], into_picture(points, square, 1), score)
-
-
-def _each_once(found: list[Detection]) -> list[Detection]:
-    """Of things that several squares show: the finds that overlap are averaged like anchors."""
-    if not found:
-        return []
-    candidates = Candidates(
-        np.array([np.concatenate([d.low, d.high]) for d in found], np.float32),
-        np.array([d.points for d in found], np.float32),
-        np.array([d.score for d in found], np.float32),
-    )
-    return [
-        Detection(box[:2].astype(float), box[2:].astype(float), points.astype(float), score)
-        for box, points, score in suppressed(candidates)
-    ]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streams.face_shapes import FACE_SHAPES
 from tracking.net import Net
-from tracking.region import Picture, Region, crops, face_region_of_landmarks, into_picture
+from tracking.region import Cut, Picture, Region, crops, face_region_of_landmarks, into_picture
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -57,23 +57,26 @@ class FaceFind:
 class FaceLandmarks:
     """The networks and what their numbers mean."""
 
-    def __init__(self, net: Net, blendshapes: Net, looks: int = 1) -> None:
-        """`looks`: 1, or up to 5 looks at each region whose answers are averaged."""
+    def __init__(
+        self, net: Net, blendshapes: Net, looks: int = 1, mediapipe_crops: bool = False
+    ) -> None:
+        """`looks`: 1, or up to 5 looks at each region whose answers are averaged;
+        `mediapipe_crops`: see `tracking.region.Cut.mediapipe`."""
         self._net = net
         self._blendshapes = blendshapes
         self._looks = looks
-        self._size = net.spec.input_shape[0]
+        self._cut = Cut(net.spec.input_shape[0], mediapipe=mediapipe_crops)
 
     def find(self, rgb: Picture, regions: Sequence[Region]) -> list[FaceFind]:
         """One answer a region, all from one call of the network."""
         if not regions:
             return []
         looks = [look for region in regions for look in region.shaken(self._looks)]
-        points, logits, _ = self._net(crops(rgb, looks, self._size, self._net.spec.input_range))
+        points, logits, _ = self._net(crops(rgb, looks, self._cut, self._net.spec.input_range))
         marks = points.reshape(len(looks), 478, 3).astype(np.float64)
         for mark, look in zip(marks, looks, strict=True):
-            mark[:, :2] = into_picture(mark[:, :2], look, self._size)
-            mark[:, 2] *= look.side / self._size
+            mark[:, :2] = into_picture(mark[:, :2], look, self._cut.size)
+            mark[:, 2] *= look.side / self._cut.size
         presence = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
         count, each = len(regions), self._looks
         return [

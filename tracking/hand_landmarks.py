@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracking.net import Net
-from tracking.region import Picture, Region, crops, hand_region_of_landmarks, into_picture
+from tracking.region import Cut, Picture, Region, crops, hand_region_of_landmarks, into_picture
 
 Array = npt.NDArray[np.float64]
 
@@ -36,11 +36,12 @@ class HandFind:
 class HandLandmarks:
     """The network and what its numbers mean."""
 
-    def __init__(self, net: Net, looks: int = 1) -> None:
-        """`looks`: 1, or up to 5 looks at each region whose answers are averaged."""
+    def __init__(self, net: Net, looks: int = 1, mediapipe_crops: bool = False) -> None:
+        """`looks`: 1, or up to 5 looks at each region whose answers are averaged;
+        `mediapipe_crops`: see `tracking.region.Cut.mediapipe`."""
         self._net = net
         self._looks = looks
-        self._size = net.spec.input_shape[0]
+        self._cut = Cut(net.spec.input_shape[0], mediapipe=mediapipe_crops)
 
     def find(self, rgb: Picture, regions: Sequence[Region]) -> list[HandFind]:
         """One answer a region, all from one call of the network."""
@@ -48,12 +49,12 @@ class HandLandmarks:
             return []
         looks = [look for region in regions for look in region.shaken(self._looks)]
         points, presence, right, shapes = self._net(
-            crops(rgb, looks, self._size, self._net.spec.input_range)
+            crops(rgb, looks, self._cut, self._net.spec.input_range)
         )
         count, each = len(regions), self._looks
         flat = np.array(
             [
-                into_picture(row.reshape(21, 3)[:, :2], look, self._size)
+                into_picture(row.reshape(21, 3)[:, :2], look, self._cut.size)
                 for row, look in zip(points, looks, strict=True)
             ]
         )

@@ -102,55 +102,68 @@ def into_picture(points: npt.ArrayLike, region: Region, size: int) -> Array:
     return np.asarray(points, np.float64) @ to[:, :2].T + to[:, 2]
 
 
-def crop(rgb: Picture, region: Region, size: int, beyond_is_black: bool = False) -> Picture:
-    """(size, size, 3) uint8, bilinear: what the picture (H, W, 3) uint8 shows in the region.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How pictures are cut out."""
 
-    Beyond its edges a picture goes on as its edge is, or is black. As MediaPipe does, pixel (u, v)
-    of the crop is read at crop coordinate (u, v) and half a pixel to the right and below in the
-    picture; its networks' answers are right for pictures that are cut out like this.
-    """
-    to = picture_from_crop(region, size)
-    to[:, 2] += 0.5
+    size: int
+    """Pixels of the crop's side."""
+    beyond_is_black: bool = False
+    """Beyond its edges a picture is black, else it goes on as its edge is."""
+    mediapipe: bool = False
+    """Reads pixel (u, v) of a crop where MediaPipe does: at crop coordinate (u, v) and half a pixel
+    to the right and below in the picture. Else it is read at its middle, (u + 0.5, v + 0.5), which
+    is right at every scale; what MediaPipe says of a region n times as large as the crop is off by
+    (n - 1) / 2 pixels: by half a pixel of a small face, the other way in a large one."""
+
+    def picture_from_pixel(self, region: Region) -> Array:
+        """(2, 3) float64: pixel (u, v) of the crop -> pixel of the picture it is read at."""
+        to = picture_from_crop(region, self.size)
+        to[:, 2] += 0.5 if self.mediapipe else 0.5 * to[:, :2].sum(1)
+        return to
+
+
+def crop(rgb: Picture, region: Region, cut: Cut) -> Picture:
+    """(size, size, 3) uint8, bilinear: what the picture (H, W, 3) uint8 shows in the region."""
     return np.asarray(
         cv2.warpAffine(
             rgb,
-            to,
-            (size, size),
+            cut.picture_from_pixel(region),
+            (cut.size, cut.size),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT if beyond_is_black else cv2.BORDER_REPLICATE,
+            borderMode=cv2.BORDER_CONSTANT if cut.beyond_is_black else cv2.BORDER_REPLICATE,
         ),
         np.uint8,
     )
 
 
 def crops(
-    rgb: Picture, regions: Sequence[Region], size: int, values: tuple[float, float]
+    rgb: Picture, regions: Sequence[Region], cut: Cut, values: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
-    """(N, size, size, 3) float32: every region cut out, 0 and 255 become the two `values`."""
-    batch = np.empty((len(regions), size, size, 3), np.float32)
-    for cut, region in zip(batch, regions, strict=True):
-        np.multiply(crop(rgb, region, size), np.float32((values[1] - values[0]) / 255.0), out=cut)
+    """(N, size, size, 3) float32: every region cut out; 0 and 255 become the two `values`."""
+    batch = np.empty((len(regions), cut.size, cut.size, 3), np.float32)
+    for into, region in zip(batch, regions, strict=True):
+        np.multiply(crop(rgb, region, cut), np.float32((values[1] - values[0]) / 255.0), out=into)
     if values[0]:
         batch += np.float32(values[0])
     return batch
 
 
-def crop_slowly(rgb: Picture, region: Region, size: int, beyond_is_black: bool = False) -> Array:
+def crop_slowly(rgb: Picture, region: Region, cut: Cut) -> Array:
     """What `crop` is to do, point by point and unrounded: (size, size, 3) float64, 0 to 255."""
     height, width = rgb.shape[:2]
-    to = picture_from_crop(region, size)
-    cut = np.zeros((size, size, 3))
-    for v in range(size):
-        for u in range(size):
-            x, y = to[:, :2] @ (u, v) + to[:, 2] + 0.5
+    to = cut.picture_from_pixel(region)
+    into = np.zeros((cut.size, cut.size, 3))
+    for v in range(cut.size):
+        for u in range(cut.size):
+            x, y = to[:, :2] @ (u, v) + to[:, 2]
             left, top = math.floor(x), math.floor(y)
             for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
                 share = (1.0 - abs(x - column)) * (1.0 - abs(y - row))
-                inside = 0 <= column < width and 0 <= row < height
-                if inside or not beyond_is_black:
+                if not cut.beyond_is_black or (0 <= column < width and 0 <= row < height):
                     at = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
-                    cut[v, u] += share * rgb[at]
-    return cut
+                    into[v, u] += share * rgb[at]
+    return into
 
 
 def whole_picture(width: int, height: int) -> Region:

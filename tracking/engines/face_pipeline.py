@@ -34,11 +34,15 @@ class FaceSettings:
     """Of several faces, follow the largest, who is the nearest; else the surest."""
     looks: int = 1
     """Slightly different regions whose landmarks are averaged, 1 to 5."""
+    mediapipe_crops: bool = False
+    """Whether pictures are cut out as MediaPipe does, half a pixel off."""
     filter: OneEuroOptions | None = field(default_factory=OneEuroOptions)
     """Quiets the landmarks; None: not at all."""
 
 
-MEDIAPIPE_FACE = FaceSettings(min_detection=0.5, passes=1, tiles=(1,), largest=False)
+MEDIAPIPE_FACE = FaceSettings(
+    min_detection=0.5, passes=1, tiles=(1,), largest=False, mediapipe_crops=True
+)
 """What MediaPipe's face landmarker does for one face."""
 
 
@@ -48,9 +52,12 @@ class FacePipeline:
     def __init__(self, nets: NetSource, settings: FaceSettings | None = None) -> None:
         """Raises ValueError when a model is damaged, RuntimeError when the engine refuses it."""
         self._settings = settings or FaceSettings()
-        self._detector = Detector(nets.open("face_detector"))
+        self._detector = Detector(nets.open("face_detector"), self._settings.mediapipe_crops)
         self._landmarks = FaceLandmarks(
-            nets.open("face_landmarks"), nets.open("face_blendshapes"), self._settings.looks
+            nets.open("face_landmarks"),
+            nets.open("face_blendshapes"),
+            self._settings.looks,
+            self._settings.mediapipe_crops,
         )
         self._turns = TileTurns(self._settings.tiles)
         self._filter = None if self._settings.filter is None else OneEuro(self._settings.filter)
