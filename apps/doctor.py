@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 NEEDED_PYTHON = (3, 11)
 LEAST_DISK_GB = 1.0
 NEEDED_PACKAGES = (
-    "numpy", "torch", "mediapipe", "opencv-python", "opencv-contrib-python", "PyOpenGL", "glfw",
-    "open3d", "pillow", "safetensors", "scipy", "tyro", "av",
+    "numpy", "torch", "ai-edge-litert", "mediapipe", "opencv-python", "opencv-contrib-python",
+    "PyOpenGL", "glfw", "open3d", "pillow", "safetensors", "scipy", "tyro", "av",
 )  # fmt: skip
 OPTIONAL_PACKAGES = {
     "anny": "baking the head and hands anew (pip install -e '.[bake]')",
@@ -28,6 +28,7 @@ OPTIONAL_PACKAGES = {
     "pynacl": "sealed sessions (pip install -e '.[seal]')",
     "rerun-sdk": "export to Rerun (pip install -e '.[rerun]')",
     "pyarrow": "export to Parquet (pip install -e '.[tables]')",
+    "openvino": "--tracker openvino, quicker on some processors (pip install -e '.[openvino]')",
     "ray": "batch (pip install -e '.[cluster]')",
     "pyopenxr": "preview in a headset through OpenXR (pip install -e '.[openxr]')",
     "vrs": "import of Aria recordings (pip install -e '.[vrs]')",

@@ -22,6 +22,9 @@ class PreviewOptions:
     away)."""
     avatar: str = "default"
     """Which avatar is drawn."""
+    tracker: str = "auto"
+    """What tracks: litert, openvino, torch or mediapipe; auto takes the quickest that this machine
+    has."""
     out: Path | None = None
     """Write FILE.mp4, every frame of the source at its own time; needs no display."""
     record: Path | None = None

@@ -12,6 +12,7 @@ from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.sources import open_any
+from apps.tracker_choice import open_tracker
 from apps.viewpoint import default_size, fitted_view
 from capture.frame_source import FrameSource, SourceOptions
 from overlay.board import PanelBoard
@@ -60,9 +61,8 @@ def open_stages(
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
-            from tracking.tracker import Tracker
-
-            tracker = opened.enter_context(Tracker.open())
+            tracker = open_tracker(preview.tracker)
+            opened.callback(tracker.close)
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 

@@ -124,16 +124,17 @@ def _tracking() -> Finding:
 
     from streams.camera import Camera
     from streams.frame import Frame
-    from tracking.tracker import Tracker
+    from tracking.tracker import Tracker, TrackerOptions
 
     begun = time.perf_counter()
     camera = Camera.from_fov((64, 64))
-    with Tracker.open() as tracker:
+    with Tracker.open(TrackerOptions(engine="auto")) as tracker:
+        engine = tracker.engine
         state = tracker.track(Frame(0, 0, camera, np.zeros((64, 64, 3), np.uint8)))
     if state.face is not None:
         return Finding("tracking", "fail", "sees a face in a black picture", _MEND["tracking"])
     ready_s = time.perf_counter() - begun
-    return Finding("tracking", "ok", f"face and hands, ready in {ready_s:.1f} s")
+    return Finding("tracking", "ok", f"face and hands by {engine}, ready in {ready_s:.1f} s")
 
 
 def _avatar() -> Finding:

@@ -37,6 +37,9 @@ class Record:
     """What is recorded, of frames, state, code and audio (preview --record: panels, views too)."""
     avatar: str = "default"
     """Whose codes are recorded."""
+    tracker: str = "auto"
+    """What tracks: litert, openvino, torch or mediapipe; auto takes the quickest that this machine
+    has."""
     lossless: bool = False
     """Pictures bit for bit: tracking them again gives the recorded state again; 20 to 60 times
     the size."""
@@ -56,6 +59,7 @@ class Record:
     def run(self) -> int:
         """0 when the source was recorded to its end; raises what went wrong otherwise."""
         from apps.recording import CONSENT, Recording, RecordingOptions, open_sound, parse_seams
+        from apps.tracker_choice import tracker_engine
 
         if self.out.suffix.lower() != ".mcap":
             raise UsageError(f"{self.out}: expected a name that ends in .mcap")
@@ -74,10 +78,11 @@ class Record:
         consent = CONSENT if self.consent is None else self.consent
         if not consent.strip():
             raise UsageError("--consent: expected what was agreed to, got an empty text")
+        engine = tracker_engine(self.tracker) if {"state", "code"} & set(seams) else ""
         sound = open_sound(self.source) if "audio" in seams else None
         with self._open_source(self.source) as source:
             options = RecordingOptions(
-                self.out, seams, self.source, self.avatar, self.lossless, secret, consent
+                self.out, seams, self.source, self.avatar, self.lossless, secret, consent, engine
             )
             recording = Recording(options, source)
             print(f"By recording you state: {consent}", file=sys.stderr)
@@ -157,11 +162,12 @@ class Record:
         import cv2
 
         from apps.pipeline import Stages
+        from apps.tracker_choice import open_tracker
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
         from avatar.opening import open_avatar
-        from tracking.tracker import Tracker
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        tracker = opened.enter_context(Tracker.open())
+        tracker = open_tracker(self.tracker)
+        opened.callback(tracker.close)
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

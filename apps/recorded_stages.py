@@ -6,26 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from apps.pipeline import Codes, Tracks
+from apps.pipeline import Codes
 from apps.session_moments import Moment
-from apps.usage import UsageError
+from apps.tracker_choice import ClosingTracker, open_tracker
 from streams.avatar_code import AvatarCode
 from streams.closing import Closing
 from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
 from streams.tracked_state import TrackedState
 from streams.view import View
-
-TRACKERS = ("mediapipe",)
-"""What `tracking.tracker.TrackerOptions.engine` takes."""
-
-
-class ClosingTracker(Tracks, Protocol):
-    """A tracker that can forget what it saw."""
-
-    def begin_anew(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class ClosingAvatar(Codes, Protocol):
@@ -37,15 +26,6 @@ class ClosingAvatar(Codes, Protocol):
     def begin_anew(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-def open_tracker(engine: str) -> ClosingTracker:
-    """The shipped tracker with this engine. Raises UsageError for an unknown one."""
-    from tracking.tracker import Tracker, TrackerOptions
-
-    if engine not in TRACKERS:
-        raise UsageError(f"--tracker {engine}: expected {' or '.join(TRACKERS)}")
-    return Tracker.open(TrackerOptions(engine=engine))
 
 
 def open_avatar(name: str) -> ClosingAvatar:

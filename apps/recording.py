@@ -16,6 +16,7 @@ from typing import Protocol, Self
 
 from apps.pipeline import Taps
 from apps.preview_options import PreviewOptions
+from apps.tracker_choice import tracker_engine
 from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError
 from sessions.picture_track import PictureOptions
@@ -53,6 +54,8 @@ class RecordingOptions:
     secret: bytes | None = None
     """Seals the file."""
     consent: str = CONSENT
+    tracker: str = ""
+    """The engine that tracks; "" where none does."""
 
 
 class RecordSource(Protocol):
@@ -97,6 +100,7 @@ class Recording(Closing):
                 "live": "yes" if source.live else "no",
                 "lossless": "yes" if options.lossless else "no",
                 "seams": ",".join(options.seams),
+                **({"tracker": options.tracker} if options.tracker else {}),
             },
         )
         self.writer = SessionWriter(
@@ -219,7 +223,9 @@ class _FileBeside:
 
 @contextlib.contextmanager
 def recording_of(
-    preview: PreviewOptions, source: FrameSource, seams: tuple[str, ...] | None = None
+    preview: PreviewOptions,
+    source: FrameSource,
+    seams: tuple[str, ...] | None = None,
 ) -> Iterator[Taps]:
     """Taps that record what a preview shows (or these `seams`), where it asks for that; else taps
     that do nothing.
@@ -232,7 +238,14 @@ def recording_of(
         return
     if seams is None:
         seams = HEADSET_SEAMS if preview.openxr else PREVIEW_SEAMS
-    options = RecordingOptions(preview.record, seams, preview.source, preview.avatar)
+    options = RecordingOptions(
+        preview.record,
+        seams,
+        preview.source,
+        preview.avatar,
+        # Without frames a headset says where its wearer is, and nothing is tracked.
+        tracker=tracker_engine(preview.tracker) if "frames" in seams else "",
+    )
     with Recording(options, source) as recording:
         print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
         try:

@@ -28,8 +28,9 @@ class Replay:
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """frames (tracked anew), state (as it was tracked) or code (as it was encoded). By default the
     first of these that the session holds."""
-    tracker: str = "mediapipe"
-    """What tracks the frames."""
+    tracker: str = "auto"
+    """What tracks the frames: litert, openvino, torch or mediapipe; auto takes the one that was
+    recorded, else the quickest that this machine has."""
     avatar: str | None = None
     """Which avatar is drawn; by default the recorded one."""
     camera: str | None = None

@@ -56,7 +56,7 @@ def replay_header(replay: Replay) -> SessionHeader:
     }
     models = model_hashes(replay.avatar_id)
     if replay.seam == "frames":
-        notes["replay tracker"] = options.tracker
+        notes["replay tracker"] = replay.tracker_name
     else:  # What tracked then is what counts.
         drawn = {name: value for name, value in models.items() if not name.startswith("models/")}
         models = {**session.header.models, **drawn}

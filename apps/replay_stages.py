@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import cv2
 
 from apps.pipeline import Draw, Stages
-from apps.recorded_stages import ClosingTracker, RecordedStates, ReplayedAvatar, ReplayParts
+from apps.recorded_stages import RecordedStates, ReplayedAvatar, ReplayParts
 from apps.session_moments import Moment, MomentOptions, chosen_source, first_seam
 from apps.session_source import SessionSource
+from apps.tracker_choice import ClosingTracker, recorded_engine, tracker_engine
 from apps.usage import FailedError, UsageError
 from apps.viewpoint import default_size, fitted_view
 from overlay.placement import place_panels
@@ -30,8 +31,9 @@ class ReplayOptions:
 
     seam: str | None = None
     """"frames", "state" or "code"; None: the first of these that the session holds."""
-    tracker: str = "mediapipe"
-    """One of `recorded_stages.TRACKERS`."""
+    tracker: str = "auto"
+    """One of `tracking.engine_choice.ENGINES`, or "auto": the one that was recorded, else the
+    quickest that this machine has."""
     avatar: str | None = None
     """None: the one that was recorded, or "default"."""
     camera: str | None = None
@@ -96,6 +98,14 @@ class Replay(Closing):
         return chosen_source(self.session, self.seam, self.options.camera)
 
     @property
+    def tracker_name(self) -> str:
+        """The engine that tracks frames: the one that is asked for, or for "auto" the one that
+        tracked when the session was recorded."""
+        if self.options.tracker != "auto":
+            return self.options.tracker
+        return recorded_engine(self.session) or tracker_engine("auto")
+
+    @property
     def start_ns(self) -> int:
         """Where it begins, nanoseconds."""
         return span_of(self.session, self.options)[0]
@@ -123,7 +133,7 @@ class Replay(Closing):
     def _open_tracker(self) -> ClosingTracker:
         if self.seam != "frames":
             return RecordedStates(self._moment)
-        tracker = self._parts.open_tracker(self.options.tracker)
+        tracker = self._parts.open_tracker(self.tracker_name)
         self._opened.callback(tracker.close)
         return tracker
 

@@ -16,6 +16,7 @@ from apps.recording import software
 from apps.replay_pace import Pace
 from apps.replay_stages import Replay, ReplayOptions
 from apps.session_moments import Moment
+from apps.tracker_choice import recorded_engine
 from apps.usage import FailedError
 from sessions.reader import SessionReader
 from streams.avatar_code import AvatarCode
@@ -218,6 +219,9 @@ def _why_not_comparable(replay: Replay) -> str:
         # Enrolled avatars also look at the pictures; those that ship do not.
         seen = not replay.avatar.id.startswith("avatars/")
         return "its avatar may have seen other pictures" if seen else ""
+    engine = recorded_engine(session)
+    if engine != replay.tracker_name:
+        return f"it was tracked by {engine or 'nothing'}, this is {replay.tracker_name}"
     if replay.options.start_s > 0:
         return "a tracker that begins in the middle does not know what came before"
     if not session.lossless(source):

@@ -99,7 +99,10 @@ def run_clip(clip: Path, out: Path, size: str | None, avatar: str) -> ClipResult
         failed = str(error)
     output: list[TrackedState] = []
     if out.exists():
-        with VideoFile(out) as video, Tracker.open(TrackerOptions(look_for_hands_every=1)) as look:
+        with (
+            VideoFile(out) as video,
+            Tracker.open(TrackerOptions(look_for_hands_every_ms=0)) as look,
+        ):
             output.extend(look.track(frame) for frame in video)
     if len(source) != len(output) and failed is None:
         failed = f"{len(output)} pictures came of {len(source)} frames"

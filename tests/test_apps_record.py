@@ -26,7 +26,8 @@ from streams.avatar_code import AvatarCode
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
 from tests.session_records import bits
-from tracking.tracker import Tracker
+from tracking.engine_choice import chosen_engine
+from tracking.tracker import Tracker, TrackerOptions
 
 
 def test_lossless_frames_tracked_again_give_the_recorded_state(
@@ -43,6 +44,8 @@ def test_lossless_frames_tracked_again_give_the_recorded_state(
         assert CONSENT in session.header.consent
         assert session.header.source == f"video:{demo_clip}"
         assert session.header.notes["lossless"] == "yes"
+        engine = session.header.notes["tracker"]
+        assert engine == chosen_engine("auto")
         assert len(session.header.models["models/face_landmarker.task"]) == 64
         records = [found.record for found in session.read()]
     frames = [r for r in records if isinstance(r, Frame)]
@@ -51,7 +54,7 @@ def test_lossless_frames_tracked_again_give_the_recorded_state(
     with open_source(f"video:{demo_clip}") as source:
         for frame, original in zip(frames, source, strict=False):
             assert bits(frame) == bits(original)
-    with Tracker.open() as tracker:
+    with Tracker.open(TrackerOptions(engine=engine)) as tracker:
         assert [bits(tracker.track(frame)) for frame in frames] == [bits(s) for s in states]
     assert {code.avatar for code in codes} == {"avatars/default"}
 

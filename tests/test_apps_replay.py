@@ -362,7 +362,7 @@ def test_it_tells_what_it_cannot_replay(session, lossy, tmp_path, capsys, monkey
         ([str(session), "--out", out, "--loop"], 2, "without --loop"),
         ([str(session), "--out", str(session)], 2, "this is the session itself"),
         ([str(session), "--out", out, "--start", "99"], 1, "ends after 0.433 s"),
-        ([str(session), "--out", out, "--tracker", "none"], 2, "expected mediapipe"),
+        ([str(session), "--out", out, "--tracker", "none"], 2, "expected auto, litert"),
         ([str(session), "--out", out, "--camera", "left"], 1, "has frames of demo.mp4"),
         ([str(codes), "--out", out, "--from", "frames"], 1, "can be replayed from code"),
         ([str(codes), "--out", out, "--avatar", "mei"], 2, "replay --from state"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,9 +21,12 @@ from tracking.canonical_face import read_canonical_face
 from tracking.engine import FaceMarks, HandMarks, Picture
 from tracking.engine_slot import EngineSlot, TrackingError
 from tracking.engines import mediapipe_tasks
+from tracking.engines.face_pipeline import FacePipeline
+from tracking.engines.hand_pipeline import HandPipeline
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.evaluation import rotation_error_deg
 from tracking.head_pose import RIGID_LANDMARKS
+from tracking.nets.litert import LiteRtNets
 from tracking.tracker import Tracker, TrackerOptions
 
 FACE = "models/face_landmarker.task"
@@ -35,9 +39,9 @@ def frame(t_ms: int, size: tuple[int, int] = (64, 48), value: int = 0, name: str
     return Frame(t_ms * 1_000_000, t_ms, camera, rgb)
 
 
-@pytest.fixture(scope="module")
-def tracker() -> Iterator[Tracker]:
-    with Tracker.open() as opened:
+@pytest.fixture(scope="module", params=["litert", "mediapipe"])
+def tracker(request: pytest.FixtureRequest) -> Iterator[Tracker]:
+    with Tracker.open(TrackerOptions(engine=request.param)) as opened:
         yield opened
 
 
@@ -61,10 +65,12 @@ BAD_PICTURES = {
 
 def test_engines_refuse_what_would_kill_or_fool_them() -> None:
     """Each of these ends MediaPipe's graph or process, or is silently read as other pixels."""
-    sure = Confidences()
+    sure, nets = Confidences(), LiteRtNets(threads=1)
     for engine in (
         MediaPipeFace(asset_path(FACE), sure),
-        MediaPipeHands(asset_path(HANDS), sure, hands=2, search_every=1),
+        MediaPipeHands(asset_path(HANDS), sure, hands=2, search_every_ms=1),
+        FacePipeline(nets),
+        HandPipeline(nets),
     ):
         for name, picture in BAD_PICTURES.items():
             with pytest.raises(ValueError, match="expected a C-contiguous uint8"):
@@ -128,7 +134,9 @@ def test_bad_options_are_named() -> None:
         {"hands": 3},
         {"min_presence": 1.5},
         {"min_detection": float("nan")},
-        {"look_for_hands_every": 0},
+        {"looks": 6},
+        {"looks": 5, "engine": "mediapipe"},
+        {"look_for_hands_every_ms": -1},
         {"patience_s": 0.0},
     )
     for bad in wrong:
@@ -152,14 +160,15 @@ def _damaged(source: Path, how: str) -> bytes | None:
 
 @pytest.mark.parametrize("how", ["absent", "empty", "truncated", "garbage", "bit rot"])
 @pytest.mark.parametrize("which", ["face_model", "hand_model"])
-def test_damaged_models_end_in_one_line(tmp_path: Path, how: str, which: str) -> None:
+@pytest.mark.parametrize("engine", ["litert", "mediapipe"])
+def test_damaged_models_end_in_one_line(tmp_path: Path, how: str, which: str, engine: str) -> None:
     data = _damaged(asset_path(FACE if which == "face_model" else HANDS), how)
     path = tmp_path / "model.task"
     if data is not None:
         path.write_bytes(data)
-    options = TrackerOptions(face_model=path)
+    options = TrackerOptions(engine=engine, face_model=path)
     if which == "hand_model":
-        options = TrackerOptions(hand_model=path)
+        options = TrackerOptions(engine=engine, hand_model=path)
     with pytest.raises(ValueError, match=r"model\.task: expected a") as caught:
         Tracker.open(options)
     assert "\n" not in str(caught.value)
@@ -195,12 +204,14 @@ def test_looking_for_hands_is_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(mediapipe_tasks, "_hand_landmarker", make)
     monkeypatch.setattr(mediapipe_tasks, "_hands", find)
-    engine = MediaPipeHands(asset_path(HANDS), Confidences(), hands=2, search_every=3)
+    engine = MediaPipeHands(asset_path(HANDS), Confidences(), hands=2, search_every_ms=30)
     two, one = made
+    frames = itertools.count()
 
     def looks(count: int) -> tuple[int, int, list[int]]:
         two.asked = one.asked = 0
-        found = [len(engine.look(np.zeros((16, 16, 3), np.uint8), t)) for t in range(count)]
+        picture = np.zeros((16, 16, 3), np.uint8)
+        found = [len(engine.look(picture, 10 * next(frames))) for _ in range(count)]
         return two.asked, one.asked, found
 
     assert looks(9) == (3, 0, [0] * 9), "nobody there: every third frame"
@@ -240,7 +251,7 @@ def test_a_face_from_any_engine_is_put_into_the_world(monkeypatch: pytest.Monkey
     monkeypatch.setattr(mediapipe_tasks, "MediaPipeFace", FakeFace)
     FakeFace.marks = FaceMarks(np.column_stack([pixels, z]).astype(np.float32), shapes)
     white, black = (np.full((480, 640, 3), v, np.uint8) for v in (255, 0))
-    with Tracker.open(TrackerOptions(hands=0)) as tracker:
+    with Tracker.open(TrackerOptions(engine="mediapipe", hands=0)) as tracker:
         face = tracker.track(Frame(0, 0, camera, white)).face
         assert face is not None
         assert rotation_error_deg(face.world_from_head, truth) < 0.5

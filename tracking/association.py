@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracking.engine import HandMarks
+from tracking.subject import LEEWAY, Subject, can_reach, hand_place
 
 SAME_HAND = 0.5
 """Mean distance of the joints, as a part of the hand's size, below which two finds are one hand."""
@@ -37,6 +38,17 @@ def one_hand_a_side(
         else:
             kept[1] = replace(second, side="left" if first.side == "right" else "right")
     return tuple(sorted(kept, key=lambda hand: hand.side))
+
+
+def reachable_hands(found: tuple[HandMarks, ...], subject: Subject) -> tuple[HandMarks, ...]:
+    """Without those that the subject's face is too far from: a bystander's. All where no face is
+    seen."""
+    face = subject.face
+    if face is None:
+        return found
+    return tuple(
+        hand for hand in found if can_reach(face, hand_place(hand.landmarks, hand.shape), LEEWAY)
+    )
 
 
 def same_hand(a: HandMarks, b: HandMarks) -> bool:

@@ -107,7 +107,7 @@ def decoded(
     at = places[kept]
     middle, half = offsets[:, :2] + at, offsets[:, 2:4] / 2.0
     points = offsets[:, 4:].reshape(len(kept), (offsets.shape[1] - 4) // 2, 2) + at[:, None]
-    boxes = np.concatenate([middle - half, middle + half], axis=1)
+    boxes = np.concatenate([middle - half, middle + half], axis=1, dtype=np.float32)
     return Candidates(boxes, points, scores[kept].astype(np.float32))
 
 

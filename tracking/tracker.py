@@ -15,19 +15,42 @@ from streams.closing import Closing
 from streams.frame import Frame
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
-from tracking.association import hand_size, one_hand_a_side
+from tracking.association import hand_size, one_hand_a_side, reachable_hands
 from tracking.canonical_face import CanonicalFace, read_canonical_face
-from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture
+from tracking.engine import (
+    SMALLEST_SIDE,
+    FaceEngine,
+    FaceMarks,
+    HandEngine,
+    HandMarks,
+    Picture,
+)
+from tracking.engine_choice import chosen_engine, open_nets
 from tracking.engine_slot import EngineSlot
+from tracking.engines.face_pipeline import FacePipeline, FaceSettings
+from tracking.engines.hand_pipeline import HandPipeline, HandSettings
+from tracking.engines.mediapipe_tasks import (
+    FACE_NETWORKS,
+    HAND_NETWORKS,
+    Confidences,
+    require_bundle,
+)
 from tracking.gaze import gaze_from_iris
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
+from tracking.region import SHAKES
+from tracking.subject import Subject
 
+FACE_BUNDLE, HAND_BUNDLE = "models/face_landmarker.task", "models/hand_landmarker.task"
+"""Assets: the networks, whatever runs them."""
 LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
+FACE_THREADS, HAND_THREADS = 1, 2
+"""Of each network on a processor: face and hands are looked for at the same time, and two hands
+take more than twice as long as a face."""
 WORST_FACE_ERROR = 0.125
 """Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
 guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
@@ -39,21 +62,23 @@ HAND_LENGTH = 0.18
 class TrackerOptions:
     """How to track."""
 
-    engine: str = "mediapipe"
-    """Whose landmark models: "mediapipe"."""
+    engine: str = "litert"
+    """What runs the networks: one of `tracking.engine_choice.ENGINES`, or "auto"."""
     faces: int = 1
     """1, or 0 to leave the face alone."""
     hands: int = 2
     """At most this many hands: 0, 1 or 2."""
-    min_detection: float = 0.5
-    """0..1, of the detector to begin with a face or hand."""
+    min_detection: float | None = None
+    """0..1, of the detector to begin with a face or hand. By default 0.5 with MediaPipe; our own
+    pipeline begins with less, because its landmark networks judge what the detectors find."""
     min_presence: float = 0.5
     """0..1, of the landmark model that there is one."""
-    min_tracking: float = 0.5
-    """0..1, to follow it into the next frame without the detector."""
-    look_for_hands_every: int = 5
-    """While fewer than `hands` are seen, look for more in every n-th frame only (the search costs
-    more than a face); a hand that is seen is followed in every frame."""
+    looks: int = 1
+    """At each face and hand in a frame, 1 to 5, whose landmarks are averaged: five tremble less by
+    a third, without lag, and cost five times as much. 1 with MediaPipe."""
+    look_for_hands_every_ms: int = 160
+    """Milliseconds between searches while fewer than `hands` are seen (the search costs more than a
+    face); a hand that is seen is followed in every frame."""
     hand_filter: OneEuroOptions = field(default_factory=OneEuroOptions)
     """Quiets the joints; the face is filtered by its engine."""
     face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
@@ -71,15 +96,19 @@ class TrackerOptions:
                 raise ValueError(
                     f"TrackerOptions.{name}: expected one of {choices}, got {getattr(self, name)!r}"
                 )
-        for name in ("min_detection", "min_presence", "min_tracking"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(
-                    f"TrackerOptions.{name}: expected 0 to 1, got {getattr(self, name)!r}"
-                )
-        if self.look_for_hands_every < 1:
+        for name in ("min_detection", "min_presence"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"TrackerOptions.{name}: expected 0 to 1, got {value!r}")
+        if not 1 <= self.looks <= len(SHAKES) or (self.engine == "mediapipe" and self.looks != 1):
             raise ValueError(
-                "TrackerOptions.look_for_hands_every: expected 1 or more, "
-                f"got {self.look_for_hands_every!r}"
+                f"TrackerOptions.looks: expected 1 to {len(SHAKES)}, 1 with mediapipe, "
+                f"got {self.looks!r}"
+            )
+        if self.look_for_hands_every_ms < 0:
+            raise ValueError(
+                "TrackerOptions.look_for_hands_every_ms: expected 0 or more, "
+                f"got {self.look_for_hands_every_ms!r}"
             )
         if not self.patience_s > 0:
             raise ValueError(
@@ -99,6 +128,9 @@ class Tracker(Closing):
     def __init__(self, options: TrackerOptions) -> None:
         """Use `Tracker.open`."""
         self._options = options
+        self.engine = chosen_engine(options.engine)
+        """What runs the networks: `TrackerOptions.engine`, or what "auto" came to."""
+        self._subject = Subject()
         self._canonical: CanonicalFace | None = None
         self._face_flow: LandmarkFlow | None = None
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
@@ -161,6 +193,8 @@ class Tracker(Closing):
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
         found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
+        self._subject.follow(found_face)
+        found_hands = reachable_hands(found_hands, self._subject)
 
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
         face = self._face_pose(frame.camera, marks, moved) if marks is not None else None
@@ -174,36 +208,23 @@ class Tracker(Closing):
 
     def _prepare_engines(self) -> None:
         o = self._options
-        if o.engine == "mediapipe":
-            from tracking.engines.mediapipe_tasks import (
-                FACE_NETWORKS,
-                HAND_NETWORKS,
-                Confidences,
-                MediaPipeFace,
-                MediaPipeHands,
-                require_bundle,
+        if o.faces:
+            face_model = o.face_model or asset_path(FACE_BUNDLE)
+            require_bundle(face_model, FACE_NETWORKS)
+            self._canonical = read_canonical_face(face_model)
+            if o.face_flow is not None:
+                self._face_flow = LandmarkFlow(self._canonical.vertices, o.face_flow)
+            self._face_slot = EngineSlot(
+                "tracking-face", lambda: open_face_engine(self.engine, face_model, o), o.patience_s
             )
-
-            sure = Confidences(o.min_detection, o.min_presence, o.min_tracking)
-            if o.faces:
-                face_model = o.face_model or asset_path("models/face_landmarker.task")
-                require_bundle(face_model, FACE_NETWORKS)
-                self._canonical = read_canonical_face(face_model)
-                if o.face_flow is not None:
-                    self._face_flow = LandmarkFlow(self._canonical.vertices, o.face_flow)
-                self._face_slot = EngineSlot(
-                    "tracking-face", lambda: MediaPipeFace(face_model, sure), o.patience_s
-                )
-            if o.hands:
-                hand_model = o.hand_model or asset_path("models/hand_landmarker.task")
-                require_bundle(hand_model, HAND_NETWORKS)
-                self._hand_slot = EngineSlot(
-                    "tracking-hands",
-                    lambda: MediaPipeHands(hand_model, sure, o.hands, o.look_for_hands_every),
-                    o.patience_s,
-                )
-        else:
-            raise ValueError(f"TrackerOptions.engine: expected 'mediapipe', got {o.engine!r}")
+        if o.hands:
+            hand_model = o.hand_model or asset_path(HAND_BUNDLE)
+            require_bundle(hand_model, HAND_NETWORKS)
+            self._hand_slot = EngineSlot(
+                "tracking-hands",
+                lambda: open_hand_engine(self.engine, hand_model, o, self._subject),
+                o.patience_s,
+            )
 
     def _slots(self) -> list[EngineSlot[FaceMarks | None] | EngineSlot[tuple[HandMarks, ...]]]:
         return [slot for slot in (self._face_slot, self._hand_slot) if slot is not None]
@@ -215,6 +236,7 @@ class Tracker(Closing):
         self._last_ms = -1
         self._hands_before: tuple[HandMarks, ...] = ()
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
+        self._subject.follow(None)
         if self._face_flow is not None:
             self._face_flow.forget()
         for slot in self._slots():
@@ -295,6 +317,44 @@ class Tracker(Closing):
 
     def _new_filters(self) -> tuple[OneEuro, OneEuro]:
         return OneEuro(self._options.hand_filter), OneEuro(self._options.hand_filter)
+
+
+def open_face_engine(engine: str, bundle: Path, options: TrackerOptions) -> FaceEngine:
+    """Raises ValueError for a damaged bundle, RuntimeError when the engine cannot run it."""
+    if engine == "mediapipe":
+        from tracking.engines.mediapipe_tasks import MediaPipeFace
+
+        return MediaPipeFace(bundle, _confidences(options))
+    settings = FaceSettings(min_presence=options.min_presence, looks=options.looks)
+    if options.min_detection is not None:
+        settings = replace(settings, min_detection=options.min_detection)
+    return FacePipeline(open_nets(engine, FACE_THREADS, {FACE_BUNDLE: bundle}), settings)
+
+
+def open_hand_engine(
+    engine: str, bundle: Path, options: TrackerOptions, subject: Subject
+) -> HandEngine:
+    """As `open_face_engine`; `subject`: whose hands."""
+    every_ms = options.look_for_hands_every_ms
+    if engine == "mediapipe":
+        from tracking.engines.mediapipe_tasks import MediaPipeHands
+
+        return MediaPipeHands(bundle, _confidences(options), options.hands, every_ms)
+    settings = HandSettings(
+        hands=options.hands,
+        min_presence=options.min_presence,
+        search_every_ms=every_ms,
+        looks=options.looks,
+    )
+    if options.min_detection is not None:
+        settings = replace(settings, min_detection=options.min_detection)
+    return HandPipeline(open_nets(engine, HAND_THREADS, {HAND_BUNDLE: bundle}), settings, subject)
+
+
+def _confidences(options: TrackerOptions) -> Confidences:
+    return Confidences(
+        0.5 if options.min_detection is None else options.min_detection, options.min_presence
+    )
 
 
 def _picture(frame: Frame) -> Picture:

@@ -19,6 +19,7 @@ from tracking.region import (
     hand_region_of_palm,
     overlap,
 )
+from tracking.subject import LEEWAY, Place, Subject, can_reach, hand_place, metres_between
 from tracking.tiles import TileTurns
 
 SAME_REGION = 0.5
@@ -80,9 +81,17 @@ MEDIAPIPE_HANDS = HandSettings(
 class HandPipeline:
     """`tracking.engine.HandEngine`. Does not filter: the tracker does, for every engine."""
 
-    def __init__(self, nets: NetSource, settings: HandSettings | None = None) -> None:
-        """Raises ValueError when a model is damaged, RuntimeError when the engine refuses it."""
+    def __init__(
+        self,
+        nets: NetSource,
+        settings: HandSettings | None = None,
+        subject: Subject | None = None,
+    ) -> None:
+        """`subject`: whose hands are looked for; by default anybody's, the largest first.
+
+        Raises ValueError when a model is damaged, RuntimeError when the engine refuses it."""
         self._settings = settings or HandSettings()
+        self._subject = subject or Subject()
         self._detector = Detector(nets.open("hand_detector"), self._settings.mediapipe_crops)
         self._landmarks = HandLandmarks(
             nets.open("hand_landmarks"), self._settings.looks, self._settings.mediapipe_crops
@@ -93,7 +102,12 @@ class HandPipeline:
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         require_picture("HandPipeline.look", rgb)
-        hands = self._believed(self._landmarks.find(rgb, self._regions))
+        face = self._subject.face
+        hands = [
+            hand
+            for hand in self._believed(self._landmarks.find(rgb, self._regions))
+            if face is None or can_reach(face, _place(hand), LEEWAY)
+        ]
         if self._search_is_due(t_ms, len(hands)):
             self._searched_ms = t_ms
             hands += self._searched(rgb, hands)
@@ -113,7 +127,7 @@ class HandPipeline:
         return last is None or lost or t_ms - last >= self._settings.search_every_ms
 
     def _searched(self, rgb: Picture, followed: list[HandFind]) -> list[HandFind]:
-        """Hands that are not followed yet, the surest first."""
+        """Hands that are not followed yet."""
         s = self._settings
         squares = self._turns.next(rgb.shape[1], rgb.shape[0], alone=bool(followed))
         known = [hand.region() for hand in followed]
@@ -132,7 +146,15 @@ class HandPipeline:
         for hand in sorted(hands, key=lambda hand: -hand.presence):
             if all(_apart(hand, other) >= SAME_FIND for other in kept):
                 kept.append(hand)
-        return kept
+        return self._subjects(kept)
+
+    def _subjects(self, hands: list[HandFind]) -> list[HandFind]:
+        """The hands that may be the subject's, the likeliest first."""
+        face = self._subject.face
+        if face is None:
+            return sorted(hands, key=lambda hand: -float(np.ptp(hand.landmarks, axis=0).max()))
+        theirs = [hand for hand in hands if can_reach(face, _place(hand))]
+        return sorted(theirs, key=lambda hand: metres_between(_place(hand), face))
 
     def _believed(self, hands: list[HandFind]) -> list[HandFind]:
         return [
@@ -140,6 +162,10 @@ class HandPipeline:
             for hand in hands
             if hand.presence >= self._settings.min_presence and hand.region().usable()
         ]
+
+
+def _place(hand: HandFind) -> Place:
+    return hand_place(hand.landmarks, hand.shape)
 
 
 def _apart(a: HandFind, b: HandFind) -> float:

@@ -100,34 +100,39 @@ class MediaPipeHands:
     """`tracking.engine.HandEngine`; MediaPipe does not filter hands.
 
     A landmarker runs its palm detector, which costs more than a face, in every frame in which it
-    follows fewer hands than it may. So while no hand is seen this engine looks in every n-th frame
+    follows fewer hands than it may. So while no hand is seen this engine looks from time to time
     only, and while one of two is seen it follows that one with a landmarker for one hand, and the
-    landmarker for two looks in every n-th frame whether the other has come.
+    landmarker for two looks from time to time whether the other has come.
     """
 
     def __init__(
-        self, bundle: Path, confidences: Confidences, hands: int, search_every: int
+        self, bundle: Path, confidences: Confidences, hands: int, search_every_ms: int
     ) -> None:
         """Raises ValueError when the bundle is damaged, RuntimeError when MediaPipe refuses it."""
         require_bundle(bundle, HAND_NETWORKS)
         self._all = _hand_landmarker(bundle, confidences, hands)
         self._one = _hand_landmarker(bundle, confidences, 1) if hands > 1 else self._all
         self._hands = hands
-        self._search_every = search_every
+        self._search_every_ms = search_every_ms
         self._seen = 0
-        self._since_search = 0
+        self._searched_ms: int | None = None
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         require_picture("MediaPipeHands.look", rgb)
-        search = self._seen == self._hands or self._since_search % self._search_every == 0
-        self._since_search = 1 if search else self._since_search + 1
+        search = (
+            self._seen == self._hands
+            or self._searched_ms is None
+            or t_ms - self._searched_ms >= self._search_every_ms
+        )
         if not search and self._seen == 0:
             return ()
         found = _hands(self._all if search else self._one, rgb, t_ms)
         if not found and not search:
             # The one hand was lost, or the landmarker for one has not seen it yet.
+            search = True
             found = _hands(self._all, rgb, t_ms)
-            self._since_search = 1
+        if search:
+            self._searched_ms = t_ms
         self._seen = len(found)
         return found
 
