@@ -1,0 +1,210 @@
+"""The trackers that `benchmarks.tracking` compares: MediaPipe's own tasks, and our pipeline.
+
+MediaPipe stands in its own settings: IMAGE mode for photographs, VIDEO mode for films, its palm
+detector in every frame that shows fewer hands than it may follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from assets.manifest import asset_path
+from tracking.association import hand_size
+from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
+from tracking.engines.face_pipeline import FacePipeline, FaceSettings
+from tracking.engines.hand_pipeline import HandPipeline, HandSettings
+from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
+from tracking.net import Net, NetSource
+from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.tracker import TrackerOptions
+
+Float32 = npt.NDArray[np.float32]
+
+FACE, HANDS = "models/face_landmarker.task", "models/hand_landmarker.task"
+PHOTOGRAPH_HANDS, PHOTOGRAPH_FACES = 4, 6
+"""At most this many in a photograph, as in the project's study of MediaPipe."""
+
+
+NET_ENGINES = ("litert", "openvino", "openvino-fp32", "torch", "torch-fp16")
+
+
+class PhotographFinder(Protocol):
+    """Finds what single photographs show; nothing is carried from one to the next."""
+
+    def hands(self, rgb: Picture) -> Sequence[HandMarks]: ...
+
+    def faces(self, rgb: Picture) -> Sequence[Float32]:
+        """Landmarks of each face, (478, 3) float32 pixels."""
+        ...
+
+
+class MediaPipePhotographs:
+    """`PhotographFinder`: MediaPipe's landmarkers in IMAGE mode."""
+
+    def __init__(self) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision
+
+        self._hands = vision.HandLandmarker.create_from_options(
+            vision.HandLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(asset_path(HANDS))),
+                num_hands=PHOTOGRAPH_HANDS,
+            )
+        )
+        self._faces = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(asset_path(FACE))),
+                num_faces=PHOTOGRAPH_FACES,
+            )
+        )
+
+    def hands(self, rgb: Picture) -> Sequence[HandMarks]:
+        result = self._hands.detect(_image(rgb))
+        return [
+            HandMarks(
+                _pixels(marks, rgb)[:, :2],
+                np.array([(p.x, p.y, p.z) for p in world], np.float32),
+                "left" if side[0].category_name == "Left" else "right",
+                float(side[0].score),
+            )
+            for marks, world, side in zip(
+                result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
+            )
+        ]
+
+    def faces(self, rgb: Picture) -> Sequence[Float32]:
+        return [_pixels(marks, rgb) for marks in self._faces.detect(_image(rgb)).face_landmarks]
+
+    def close(self) -> None:
+        self._hands.close()
+        self._faces.close()
+
+
+class OurPhotographs:
+    """`PhotographFinder`: our pipeline, begun anew at each photograph."""
+
+    def __init__(self, nets: NetSource, face: FaceSettings, hand: HandSettings) -> None:
+        self._nets = OpenedNets(nets)
+        self._face, self._hand = face, replace(hand, hands=PHOTOGRAPH_HANDS)
+
+    def hands(self, rgb: Picture) -> Sequence[HandMarks]:
+        return HandPipeline(self._nets, self._hand).look(rgb, 0)
+
+    def faces(self, rgb: Picture) -> Sequence[Float32]:
+        found = FacePipeline(self._nets, replace(self._face, filter=None)).look(rgb, 0)
+        return [] if found is None else [found.landmarks]
+
+
+class OpenedNets:
+    """`tracking.net.NetSource` that opens each network once: they keep nothing between calls."""
+
+    def __init__(self, nets: NetSource) -> None:
+        self.name = nets.name
+        self._nets = nets
+        self._opened: dict[str, Net] = {}
+
+    def open(self, network: str) -> Net:
+        if network not in self._opened:
+            self._opened[network] = self._nets.open(network)
+        return self._opened[network]
+
+
+def open_nets(engine: str, threads: int) -> NetSource:
+    """By the names of `--tracker`, and "openvino-fp32", "torch-fp16" for what those do not choose
+    on this machine. Raises ValueError for another name, RuntimeError where it cannot run."""
+    if engine == "litert":
+        from tracking.nets.litert import LiteRtNets
+
+        return LiteRtNets(threads)
+    elif engine in ("openvino", "openvino-fp32"):
+        from tracking.nets.openvino import OpenVinoNets
+
+        return OpenVinoNets(threads, bfloat16=None if engine == "openvino" else False)
+    elif engine in ("torch", "torch-fp16"):
+        import torch
+
+        from tracking.nets.torch_nets import TorchNets
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return TorchNets(device, "float16" if engine == "torch-fp16" else "float32")
+    else:
+        raise ValueError(f"open_nets: expected one of {NET_ENGINES}, got {engine!r}")
+
+
+def mediapipe_face() -> FaceEngine:
+    """In VIDEO mode, with its own filter."""
+    return MediaPipeFace(asset_path(FACE), Confidences())
+
+
+def mediapipe_hands(hands: int = 2) -> HandEngine:
+    """In VIDEO mode. Searching in every frame is what MediaPipe's task does by itself."""
+    return MediaPipeHands(asset_path(HANDS), Confidences(), hands, search_every=1)
+
+
+class CalmHands:
+    """`tracking.engine.HandEngine`: another one, filtered as `Tracker` filters hands."""
+
+    def __init__(self, engine: HandEngine, options: OneEuroOptions | None = None) -> None:
+        self._engine = engine
+        self._options = TrackerOptions().hand_filter if options is None else options
+        self._filters: dict[str, OneEuro] = {}
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+        found = self._engine.look(rgb, t_ms)
+        sides = {hand.side for hand in found}
+        self._filters = {
+            side: self._filters.get(side, OneEuro(self._options)) for side in sorted(sides)
+        }
+        return tuple(
+            replace(
+                hand,
+                landmarks=self._filters[hand.side]
+                .filter(t_ms * 1_000_000, hand.landmarks, hand_size(hand))
+                .astype(np.float32),
+            )
+            for hand in found
+        )
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A face engine and a hand engine that look at the same frames, in one way or another."""
+
+    face: FaceEngine
+    hands: HandEngine
+    pool: ThreadPoolExecutor | None = None
+    """None: one after the other; else the face in a thread of its own, as in `Tracker`."""
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks | None, tuple[HandMarks, ...]]:
+        if self.pool is None:
+            return self.face.look(rgb, t_ms), self.hands.look(rgb, t_ms)
+        face = self.pool.submit(self.face.look, rgb, t_ms)
+        hands = self.hands.look(rgb, t_ms)
+        return face.result(timeout=30.0), hands
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+        self.face.close()
+        self.hands.close()
+
+
+def _image(rgb: Picture) -> Any:
+    import mediapipe
+
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
+
+
+def _pixels(landmarks: Any, rgb: Picture) -> Float32:
+    """(N, 3) float32 pixels, (0, 0) a pixel's centre."""
+    height, width = rgb.shape[:2]
+    normalised = np.array([(p.x, p.y, p.z) for p in landmarks], np.float64)
+    return (normalised * (width, height, width) - (0.5, 0.5, 0.0)).astype(np.float32)
