@@ -98,19 +98,10 @@ def _imagining(
     if not preview.imagine:
         yield None
         return
-    from apps.imagine_models import close_models, open_models
-    from apps.imagine_panels import ImagineOptions, ImaginePanels
-    from apps.shelf_row import open_shelf
+    from apps.imagining import imagining
 
-    models = open_models(preview.model_options())
-    try:
-        options = ImagineOptions(
-            view, preview.prompt or "", preview.seed, preview.place, shelf=open_shelf(preview)
-        )
-        with ImaginePanels(board, models, options, taps.mark) as imagined:
-            yield imagined
-    finally:
-        close_models(models)
+    with imagining(preview, board, view, taps.mark) as imagined:
+        yield imagined
 
 
 def _show(

@@ -7,6 +7,7 @@ const RADIANS_A_PIXEL = 0.006;
 const STEEPEST = 1.2; // radians up or down
 const SHOULDERS_M = 0.25;
 const LOOSE_PER_S = 12; // how fast the camera follows the hand
+const TAP_PX = 6, TAP_MS = 400;
 
 export class Orbit {
   constructor(element, camera, target) {
@@ -16,11 +17,13 @@ export class Orbit {
     this.now = { ...this.wanted };
     this.halfWidth = 0; // metres about the target that are to be seen, if more than one person's
     this.fingers = new Map();
+    /** Called with {origin, direction} of the ray through what was tapped. */
+    this.onTap = () => {};
     element.style.touchAction = "none";
     element.addEventListener("pointerdown", (event) => this.#down(element, event));
     element.addEventListener("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"])
-      element.addEventListener(name, (event) => this.fingers.delete(event.pointerId));
+    element.addEventListener("pointerup", (event) => this.#up(element, event));
+    element.addEventListener("pointercancel", (event) => this.fingers.delete(event.pointerId));
     element.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.#approach(Math.exp(event.deltaY * 0.001));
@@ -49,7 +52,23 @@ export class Orbit {
 
   #down(element, event) {
     element.setPointerCapture(event.pointerId);
-    this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const { clientX: x, clientY: y } = event;
+    this.fingers.set(event.pointerId, { x, y, from: { x, y, at: performance.now() } });
+  }
+
+  #up(element, { pointerId, clientX, clientY }) {
+    const finger = this.fingers.get(pointerId);
+    this.fingers.delete(pointerId);
+    if (!finger || this.fingers.size) return;
+    const { x, y, at } = finger.from;
+    const near = Math.hypot(clientX - x, clientY - y) < TAP_PX;
+    if (!near || performance.now() - at > TAP_MS) return;
+    const box = element.getBoundingClientRect();
+    const across = (2 * (clientX - box.left)) / box.width - 1;
+    const up = 1 - (2 * (clientY - box.top)) / box.height;
+    const origin = this.camera.getWorldPosition(new Vector3());
+    const direction = new Vector3(across, up, 0.5).unproject(this.camera).sub(origin).normalize();
+    this.onTap({ origin, direction });
   }
 
   #move(event) {

@@ -197,8 +197,10 @@ class Panel {
     this.board.uniforms.glow.value = held ? 1 : 0;
   }
 
-  released() {
-    this.#tell(true);
+  released({ tapped, thrown }) {
+    if (tapped) this.post({ type: "panelChosen", id: this.id });
+    else if (thrown) this.post({ type: "panelDismissed", id: this.id });
+    else this.#tell(true);
   }
 
   #tell(last) {
