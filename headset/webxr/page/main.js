@@ -160,13 +160,10 @@ class Page {
     const { renderer } = this.stage;
     this.displayed = this.people.update(renderer, this.video.isFresh);
     const seats = [...this.people.seats.people.values()];
-    if (seats.length !== this.framed && !renderer.xr.isPresenting) {
-      this.framed = seats.length;
-      if (seats.length) this.stage.orbit.frame(seats);
-    }
     const stageFromWorld = this.people.seats.stageFromWorld(0, WORLD);
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));
+    if (!renderer.xr.isPresenting) this.#frame(seats);
     this.video.update(stageFromWorld);
     const { session } = this.sessions, { prompts, speech } = this.link.state;
     this.board.show(() => this.#state(), session !== null);
@@ -174,6 +171,18 @@ class Page {
     this.speech.show(Boolean(speech));
     this.promptBoards[0].show(Boolean(prompts), session);
     this.promptBoards[1].show(Boolean(speech), session);
+  }
+
+  /** Look at all that there is, when there is more or less of it. */
+  #frame(seats) {
+    const beside = [...this.panels].filter(({ isBeside }) => isBeside);
+    const framed = `${seats.length} ${beside.map(({ id }) => id)}`;
+    if (framed === this.framed) return;
+    this.framed = framed;
+    if (!seats.length) return;
+    this.stage.orbit.frame(seats, beside.map((panel) => ({
+      place: new Vector3().setFromMatrixPosition(panel.pose(PANEL)), width: panel.sizeM[0],
+    })));
   }
 
   /** A pinch at nothing: pictures may be called there. */
@@ -271,7 +280,7 @@ class Page {
 }
 
 const TROUBLE_MS = 8000;
-const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4();
+const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4(), PANEL = new Matrix4();
 const MOUTH = new Vector3(), FACING = new Vector3();
 
 /** (75) joints moved to another frame, or null. */

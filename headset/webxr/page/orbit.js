@@ -6,6 +6,8 @@ const NEAREST_M = 0.25, FARTHEST_M = 4;
 const RADIANS_A_PIXEL = 0.006;
 const STEEPEST = 1.2; // radians up or down
 const SHOULDERS_M = 0.25;
+const HEAD_M = 0.16; // of one person beside panels, which may cover the shoulders
+const EDGE_M = 0.02;
 const LOOSE_PER_S = 12; // how fast the camera follows the hand
 const TAP_PX = 6, TAP_MS = 400;
 
@@ -35,8 +37,9 @@ export class Orbit {
     this.wanted = { yaw: 0, pitch: 0.02, distance: 0.8 };
   }
 
-  /** Look at everybody: `seats` are their heads' places (metres) and turns about the vertical. */
-  frame(seats) {
+  /** Look at everybody: `seats` are their heads' places (metres) and turns about the vertical;
+   *  `panels`, {place, width}, lie beside them. */
+  frame(seats, panels = []) {
     const middle = new Vector3(), across = new Vector3();
     let yaw = 0;
     for (const seat of seats) {
@@ -44,8 +47,16 @@ export class Orbit {
       yaw += seat.yaw / seats.length;
     }
     across.set(Math.cos(yaw), 0, -Math.sin(yaw));
-    const sides = seats.map(({ place }) => Math.abs(across.dot(place) - across.dot(middle)));
-    this.halfWidth = seats.length > 1 ? SHOULDERS_M + Math.max(...sides) : 0;
+    const shoulders = seats.length > 1 ? SHOULDERS_M : HEAD_M;
+    const spans = [
+      ...seats.map(({ place }) => [place, shoulders]),
+      ...panels.map(({ place, width }) => [place, width / 2 + EDGE_M]),
+    ].map(([place, half]) => [across.dot(place) - across.dot(middle), half]);
+    const left = Math.min(...spans.map(([at, half]) => at - half));
+    const right = Math.max(...spans.map(([at, half]) => at + half));
+    const alone = seats.length === 1 && !panels.length;
+    this.halfWidth = alone ? 0 : (right - left) / 2;
+    middle.addScaledVector(across, (left + right) / 2);
     this.target.set(middle.x, this.target.y, middle.z);
     this.wanted.yaw = yaw;
   }
