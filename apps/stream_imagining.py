@@ -28,17 +28,41 @@ from headset.webxr.rate_limits import TokenBucket
 from overlay.board import PanelBoard
 from render.window import WindowEvent
 
-WAITING = 32
+WAITING = 64
 """Things said that were not worked off; of more the oldest are left out."""
 KEPT_S, KEPT_AT_ONCE = 1.0, 8.0
 """Pictures that a page may put on the shelf, a second and at once: each is a file."""
 
 
+class PagePrompts:
+    """What pages said and nobody worked off yet; there from the start, so that what is typed while
+    models are loaded is not lost. Any thread; nothing waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: deque[PromptMessage] = deque(maxlen=WAITING)
+
+    def put(self, said: PromptMessage) -> None:
+        """Of words that were only typed, the newest count."""
+        with self._lock:
+            if _is_typed(said) and self._said and _is_typed(self._said[-1]):
+                self._said.pop()
+            self._said.append(said)
+
+    def take(self) -> tuple[PromptMessage, ...]:
+        """All since the last call, in order."""
+        with self._lock:
+            said = tuple(self._said)
+            self._said.clear()
+        return said
+
+
 class StreamImagining:
-    """What a page says to `ImaginePanels`, and what is told back."""
+    """What pages say to `ImaginePanels`, and what is told back."""
 
     def __init__(
         self,
+        prompts: PagePrompts,
         imagined: ImaginePanels,
         board: PanelBoard,
         tell_words: Callable[[str], None],
@@ -48,31 +72,15 @@ class StreamImagining:
         """`hands_are_the_pages`: the hands of the tracked state are the wearer's, whose grip the
         page follows itself, without the way here and back; else they are those of somebody before
         the camera, who holds panels, too."""
-        self._imagined, self._board, self._tell_words = imagined, board, tell_words
+        self._prompts, self._tell_words = prompts, tell_words
+        self._imagined, self._board = imagined, board
         self._spoken, self._hands_are_the_pages = spoken, hands_are_the_pages
-        self._lock = threading.Lock()
-        self._said: deque[PromptMessage] = deque(maxlen=WAITING)
         self._keeping = TokenBucket(KEPT_S, KEPT_AT_ONCE)
-
-    def take(self, said: PromptMessage) -> None:
-        """What the page that controls says; from the network's thread, never waits."""
-        if isinstance(said, Speech):
-            if self._spoken is not None:
-                self._spoken.hear(said.samples, said.last)
-            return
-        with self._lock:
-            # Of words only the newest count.
-            if _is_typed(said) and self._said and _is_typed(self._said[-1]):
-                self._said.pop()
-            self._said.append(said)
 
     def turn(self, drawn: Drawn | None, events: Sequence[WindowEvent] = ()) -> None:
         """Work off what was said since the last call and what was typed into a window here; put on
         the board what is ready. `drawn`: the newest picture of the avatar. In one thread."""
-        with self._lock:
-            said = tuple(self._said)
-            self._said.clear()
-        for one in said:
+        for one in self._prompts.take():
             self._act(one)
         self._hear_spoken()
         before = self._imagined.line.text
@@ -85,7 +93,10 @@ class StreamImagining:
             self._imagined.refresh(drawn.frame.t_ns)
 
     def _act(self, said: PromptMessage) -> None:
-        if isinstance(said, Prompt):
+        if isinstance(said, Speech):
+            if self._spoken is not None:
+                self._spoken.hear(said.samples, said.last)
+        elif isinstance(said, Prompt):
             self._imagined.say(said.words)
             if said.act == PromptAct.KEPT and self._keeping.take():
                 self._imagined.keep()

@@ -19,6 +19,7 @@ from apps.preview_panels import board_of
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import HEADSET_SEAMS, recording_of
 from apps.stereo_pictures import StereoPictures
+from apps.stream_imagining import PagePrompts, StreamImagining, spoken_words
 from apps.stream_options import HEADSET, StreamOptions, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
@@ -49,7 +50,6 @@ from streams.view import View
 
 if TYPE_CHECKING:
     from apps.room_stream import StreamedRoom
-    from apps.stream_imagining import StreamImagining
     from capture.frame_source import FrameSource
     from headset.webxr.client_messages import PanelMoved
     from overlay.board import PanelBoard
@@ -111,6 +111,7 @@ class StreamSession:
         self._hear_sample, self._mark = Taps().headset, Taps().mark
         self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
+        self._prompts = PagePrompts()
         self._imagining: StreamImagining | None = None
         self._shown_panels: tuple[Panel, ...] = ()
         """Of the board, when pages were last told of them."""
@@ -171,7 +172,6 @@ class StreamSession:
             yield
             return
         from apps.imagining import imagining
-        from apps.stream_imagining import StreamImagining, spoken_words
 
         driven = self.stream.driven_by_headset
         with (
@@ -179,7 +179,7 @@ class StreamSession:
             spoken_words() as spoken,
         ):
             self._imagining = StreamImagining(
-                imagined, board, self.presentation.tell_words, spoken, driven
+                self._prompts, imagined, board, self.presentation.tell_words, spoken, driven
             )
             try:
                 yield
@@ -276,8 +276,8 @@ class StreamSession:
             self.source.put(sample)
 
     def _take_prompt(self, said: PromptMessage) -> None:
-        if self._imagining is not None:
-            self._imagining.take(said)
+        if self.shown.imagine:
+            self._prompts.put(said)
         elif isinstance(said, PanelDismissed) and self._board is not None:
             self._board.remove(said.id)
 

@@ -138,6 +138,7 @@ class Panel {
     const { id, anchor, anchorFromPanel, sizeM, image } = message;
     this.id = id;
     this.anchor = anchor;
+    this.generatedBy = message.generatedBy;
     if (!this.isHeld) {
       this.anchorFromPanel.copy(matrixOf(anchorFromPanel));
       this.sizeM = [...sizeM];
