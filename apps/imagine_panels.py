@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.preview_panels import PANEL_DISTANCE
 from apps.prompt_line import PromptLine
 from apps.shelf_row import ShelfRow, shelf_number
+from apps.spoken_prompt import SpokenPrompt
 from apps.view_places import as_backdrop, beside, beside_head, on_desk
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
@@ -39,6 +41,8 @@ QUIET_NS = 600_000_000
 """So long nothing was typed before a message is shown: half a word is no mistake."""
 _NOBODY = Rigid.from_translation((0.0, 0.0, -0.6))
 """A head where most sit before a webcam."""
+SPEAK_KEY = "f8"
+"""Held while one speaks: a key that no words are typed with."""
 MARK = "imagined"
 """Name of the marks in a session that say from what each picture was made."""
 
@@ -70,7 +74,10 @@ class ImaginePanels(Closing):
         options: ImagineOptions,
         mark: Callable[[Mark], None] = lambda _mark: None,
         clock: Callable[[], int] = now_ns,
+        spoken: SpokenPrompt | None = None,
     ) -> None:
+        """`spoken`: what recognises speech, which its owner closes."""
+        self._spoken = spoken
         self.line = PromptLine(options.prompt)
         self._board, self._options, self._mark, self._clock = board, options, mark, clock
         self._beside = beside_head(_NOBODY) if options.around_head else beside(options.view)
@@ -94,7 +101,7 @@ class ImaginePanels(Closing):
 
     def take(self, events: Sequence[WindowEvent]) -> None:
         """What was typed since the last call; Enter keeps the picture on the shelf, Tab shows the
-        first one of the shelf."""
+        first one of the shelf, and while F8 is held one speaks."""
         entered = self.line.entered
         if self.line.take(events):
             self._ask()
@@ -102,6 +109,17 @@ class ImaginePanels(Closing):
             self.keep()
         if any(event.kind == "key" and event.key == "tab" for event in events):
             self.take_from_shelf(0)
+        for event in events:
+            if self._spoken is not None and event.key == SPEAK_KEY:
+                if event.kind == "key":
+                    self._spoken.begin()
+                else:
+                    self._spoken.end()
+
+    def hear(self, samples: npt.NDArray[np.int16], last: bool) -> None:
+        """Speech from a microphone elsewhere, as in SpokenPrompt.hear."""
+        if self._spoken is not None:
+            self._spoken.hear(samples, last)
 
     def say(self, words: str) -> None:
         """Let the line be these words, which were typed elsewhere or spoken."""
@@ -109,10 +127,6 @@ class ImaginePanels(Closing):
         if words != self.line.text:
             self.line.text = words
             self._ask()
-
-    def complain(self, message: str) -> None:
-        """Show one readable line under the picture, until something else is typed."""
-        self._failure = message
 
     def keep(self) -> None:
         """Put the picture that is shown on the shelf."""
@@ -174,12 +188,21 @@ class ImaginePanels(Closing):
         return events
 
     def refresh(self, t_ns: int) -> None:
-        """Put on the board what is ready; `t_ns`: of the frame that is drawn next."""
+        """Take what was recognised, and put on the board what is ready; `t_ns`: of the frame that
+        is drawn next."""
+        if self._spoken is not None:
+            words, failure = self._spoken.take(), self._spoken.take_failure()
+            if words is not None:
+                self.say(words)
+            if failure is not None:
+                self._failure = failure
         newest: PictureUpdate | None = None
         for event in self._live.take_events():
             if isinstance(event, PictureUpdate):
                 newest, self._failure = event, None
-                self._mark(_mark_of(event, t_ns))
+                if event.step in (1, event.steps):
+                    # One that follows frames has no end, and is recorded as panels.
+                    self._mark(_mark_of(event, t_ns))
             elif isinstance(event, GenerationFailed):
                 self._failure = event.message
         if newest is not None:
@@ -191,9 +214,13 @@ class ImaginePanels(Closing):
 
     def lines(self) -> tuple[str, ...]:
         """What is typed, for the corner of a window."""
-        if not self.line.text:
+        if self._spoken is not None and self._spoken.held:
+            return (f"{self.line.text[-60:]} ...", "listening while F8 is held")
+        if self.line.text:
+            return (f"{self.line.text[-60:]}_",)
+        if self._spoken is None:
             return ("type what you want to see",)
-        return (f"{self.line.text[-60:]}_",)
+        return ("type what you want to see, or hold F8 and say it",)
 
     def close(self) -> None:
         """Stop the work and close the models."""

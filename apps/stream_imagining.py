@@ -6,15 +6,13 @@ so that the page is never answered late and a flood of keys is one change.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from apps.imagine_panels import ImaginePanels
 from apps.pipeline import Drawn
-from apps.spoken_prompt import SpokenPrompt, can_recognise, open_recogniser
 from headset.webxr.prompt_messages import (
     PanelChosen,
     PanelDismissed,
@@ -28,7 +26,7 @@ from headset.webxr.rate_limits import TokenBucket
 from overlay.board import PanelBoard
 from render.window import WindowEvent
 
-WAITING = 64
+WAITING = 32
 """Things said that were not worked off; of more the oldest are left out."""
 KEPT_S, KEPT_AT_ONCE = 1.0, 8.0
 """Pictures that a page may put on the shelf, a second and at once: each is a file."""
@@ -66,7 +64,6 @@ class StreamImagining:
         imagined: ImaginePanels,
         board: PanelBoard,
         tell_words: Callable[[str], None],
-        spoken: SpokenPrompt | None = None,
         hands_are_the_pages: bool = False,
     ) -> None:
         """`hands_are_the_pages`: the hands of the tracked state are the wearer's, whose grip the
@@ -74,29 +71,30 @@ class StreamImagining:
         the camera, who holds panels, too."""
         self._prompts, self._tell_words = prompts, tell_words
         self._imagined, self._board = imagined, board
-        self._spoken, self._hands_are_the_pages = spoken, hands_are_the_pages
+        self._hands_are_the_pages = hands_are_the_pages
         self._keeping = TokenBucket(KEPT_S, KEPT_AT_ONCE)
+
+    def hear(self, said: Speech) -> None:
+        """A piece of speech; any thread, never waits."""
+        self._imagined.hear(said.samples, said.last)
 
     def turn(self, drawn: Drawn | None, events: Sequence[WindowEvent] = ()) -> None:
         """Work off what was said since the last call and what was typed into a window here; put on
         the board what is ready. `drawn`: the newest picture of the avatar. In one thread."""
         for one in self._prompts.take():
             self._act(one)
-        self._hear_spoken()
         before = self._imagined.line.text
         self._imagined.take(events)
-        if self._imagined.line.text != before:
-            self._tell_words(self._imagined.line.text)
         if drawn is not None:
             state = replace(drawn.state, hands=()) if self._hands_are_the_pages else drawn.state
             self._imagined.follow(state)
             self._imagined.refresh(drawn.frame.t_ns)
+        if self._imagined.line.text != before:
+            # Spoken, or typed here: the page's field does not know.
+            self._tell_words(self._imagined.line.text)
 
     def _act(self, said: PromptMessage) -> None:
-        if isinstance(said, Speech):
-            if self._spoken is not None:
-                self._spoken.hear(said.samples, said.last)
-        elif isinstance(said, Prompt):
+        if isinstance(said, Prompt):
             self._imagined.say(said.words)
             if said.act == PromptAct.KEPT and self._keeping.take():
                 self._imagined.keep()
@@ -108,26 +106,6 @@ class StreamImagining:
             self._board.remove(said.id)
         elif isinstance(said, Pinched):
             self._imagined.call_to(said.world_from_pinch)
-
-    def _hear_spoken(self) -> None:
-        if self._spoken is None:
-            return
-        words, failure = self._spoken.take(), self._spoken.take_failure()
-        if words is not None:
-            self._imagined.say(words)
-            self._tell_words(words)
-        if failure is not None:
-            self._imagined.complain(failure)
-
-
-@contextlib.contextmanager
-def spoken_words() -> Iterator[SpokenPrompt | None]:
-    """What recognises the speech that a page sends; None where no recogniser is installed."""
-    if not can_recognise():
-        yield None
-        return
-    with SpokenPrompt(open_recogniser) as spoken:
-        yield spoken
 
 
 def _is_typed(said: PromptMessage) -> bool:

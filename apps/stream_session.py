@@ -19,7 +19,7 @@ from apps.preview_panels import board_of
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import HEADSET_SEAMS, recording_of
 from apps.stereo_pictures import StereoPictures
-from apps.stream_imagining import PagePrompts, StreamImagining, spoken_words
+from apps.stream_imagining import PagePrompts, StreamImagining
 from apps.stream_options import HEADSET, StreamOptions, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
@@ -37,7 +37,7 @@ from headset.webxr.certificate import (
 from headset.webxr.client_session import SessionOptions
 from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes
 from headset.webxr.presentation import Presentation, PresentationOptions
-from headset.webxr.prompt_messages import PanelDismissed, PromptMessage
+from headset.webxr.prompt_messages import PanelDismissed, PromptMessage, Speech
 from headset.webxr.server import WebXrServer, WebXrServerOptions
 from headset.webxr.server_messages import NOTHING, Allowed
 from streams.avatar_code import AvatarCode
@@ -174,12 +174,9 @@ class StreamSession:
         from apps.imagining import imagining
 
         driven = self.stream.driven_by_headset
-        with (
-            imagining(self.shown, board, view, self._mark, around_head=True) as imagined,
-            spoken_words() as spoken,
-        ):
+        with imagining(self.shown, board, view, self._mark, around_head=True) as made:
             self._imagining = StreamImagining(
-                self._prompts, imagined, board, self.presentation.tell_words, spoken, driven
+                self._prompts, made.panels, board, self.presentation.tell_words, driven
             )
             try:
                 yield
@@ -276,7 +273,10 @@ class StreamSession:
             self.source.put(sample)
 
     def _take_prompt(self, said: PromptMessage) -> None:
-        if self.shown.imagine:
+        if isinstance(said, Speech):
+            if self._imagining is not None:
+                self._imagining.hear(said)
+        elif self.shown.imagine:
             self._prompts.put(said)
         elif isinstance(said, PanelDismissed) and self._board is not None:
             self._board.remove(said.id)
