@@ -6,12 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.usage import FailedError, UsageError
 from assets.manifest import AssetError
 from overlay.image_model import ImageModel, ModelError
 from overlay.prompt_filter import FilteredModel, PromptFilter
 from overlay.wish import PromptError
+
+if TYPE_CHECKING:
+    from overlay.following_model import FollowingModel
 
 KINDS = "stickers, endpoint:URL#MODEL or diffusers:NAME"
 
@@ -31,6 +35,8 @@ class ModelOptions:
     """Whether something is drawn meanwhile, which must not be held up."""
     steps: int | None = None
     """Denoising steps."""
+    follows: str | None = None
+    """What the last model's picture follows: "camera" or "avatar"."""
     refuse: tuple[Path, ...] = ()
     """Lists of words that no picture is made of, beside the shipped one."""
 
@@ -60,6 +66,14 @@ def open_models(options: ModelOptions) -> list[ImageModel]:
             raise FailedError(str(error)) from error
         raise
     return models
+
+
+def following_of(models: Sequence[ImageModel]) -> FollowingModel | None:
+    """The one of `open_models` that follows frames, if there is one."""
+    from overlay.following_model import FollowingModel
+
+    inner = [model.inner if isinstance(model, FilteredModel) else model for model in models]
+    return next((model for model in inner if isinstance(model, FollowingModel)), None)
 
 
 def close_models(models: Sequence[ImageModel]) -> None:
@@ -100,5 +114,14 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
             )
         except ValueError as error:
             raise UsageError(f"--model {spec}: {error}") from error
-        return DiffusersModel(wanted)
+        model = DiffusersModel(wanted)
+        if options.follows is None or spec != options.specs[-1]:
+            return model
+        from overlay.following_model import FollowingModel
+
+        try:
+            return FollowingModel(model, options.follows)
+        except ModelError:
+            model.close()
+            raise
     raise UsageError(f"--model {spec}: expected {KINDS}")

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from apps.preview_panels import PANEL_DISTANCE
 from apps.prompt_line import PromptLine
-from apps.shelf_row import ShelfRow
-from apps.view_places import as_backdrop, beside, on_desk
+from apps.shelf_row import ShelfRow, shelf_number
+from apps.spoken_prompt import SpokenPrompt
+from apps.view_places import as_backdrop, beside, beside_head, on_desk
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
 from overlay.generation_event import GenerationFailed, PictureUpdate
@@ -22,7 +24,7 @@ from overlay.panel_hands import PanelHands, PanelHeld
 from overlay.panel_places import PanelPlace, at_hand
 from overlay.shelf import Shelf
 from overlay.text_panel import TextStyle, text_panel
-from overlay.wish import PromptError, Wish
+from overlay.wish import MAX_PROMPT, PromptError, Wish
 from render.window import WindowEvent
 from streams.clock import now_ns
 from streams.closing import Closing
@@ -37,6 +39,10 @@ PICTURE_PX = 384
 that size is drawn in half the time of one of 512."""
 QUIET_NS = 600_000_000
 """So long nothing was typed before a message is shown: half a word is no mistake."""
+_NOBODY = Rigid.from_translation((0.0, 0.0, -0.6))
+"""A head where most sit before a webcam."""
+SPEAK_KEY = "f8"
+"""Held while one speaks: a key that no words are typed with."""
 MARK = "imagined"
 """Name of the marks in a session that say from what each picture was made."""
 
@@ -53,6 +59,9 @@ class ImagineOptions:
     live: LiveOptions | None = None
     shelf: Shelf | None = None
     """What is shown under the picture and kept with Enter."""
+    around_head: bool = False
+    """Whether "beside" means beside the head, for viewers who walk about; else it is the upper
+    right of the view."""
 
 
 class ImaginePanels(Closing):
@@ -65,13 +74,18 @@ class ImaginePanels(Closing):
         options: ImagineOptions,
         mark: Callable[[Mark], None] = lambda _mark: None,
         clock: Callable[[], int] = now_ns,
+        spoken: SpokenPrompt | None = None,
     ) -> None:
+        """`spoken`: what recognises speech, which its owner closes."""
+        self._spoken = spoken
         self.line = PromptLine(options.prompt)
         self._board, self._options, self._mark, self._clock = board, options, mark, clock
-        self._beside = beside(options.view)
+        self._beside = beside_head(_NOBODY) if options.around_head else beside(options.view)
         self._facing = world_from_facing(options.view, 0.0, 0.0, PANEL_DISTANCE)
         self._hands = PanelHands(board)
         self._world_from_head: Rigid | None = None
+        self._called_to: PanelPlace | None = None
+        """Where somebody pinched at nothing."""
         self._unplaced = False
         """Whether the picture waits beside until somebody is seen."""
         self._row = ShelfRow(board, options.shelf) if options.shelf is not None else None
@@ -87,19 +101,70 @@ class ImaginePanels(Closing):
 
     def take(self, events: Sequence[WindowEvent]) -> None:
         """What was typed since the last call; Enter keeps the picture on the shelf, Tab shows the
-        first one of the shelf."""
+        first one of the shelf, and while F8 is held one speaks."""
         entered = self.line.entered
         if self.line.take(events):
             self._ask()
-        if self._row is not None:
-            if self.line.entered > entered and self.shown is not None:
-                self._row.keep(self.shown)
-            if any(event.kind == "key" and event.key == "tab" for event in events):
-                self._take_from_shelf()
+        if self.line.entered > entered:
+            self.keep()
+        if any(event.kind == "key" and event.key == "tab" for event in events):
+            self.take_from_shelf(0)
+        for event in events:
+            if self._spoken is not None and event.key == SPEAK_KEY:
+                if event.kind == "key":
+                    self._spoken.begin()
+                else:
+                    self._spoken.end()
+
+    def hear(self, samples: npt.NDArray[np.int16], last: bool) -> None:
+        """Speech from a microphone elsewhere, as in SpokenPrompt.hear."""
+        if self._spoken is not None:
+            self._spoken.hear(samples, last)
+
+    def say(self, words: str) -> None:
+        """Let the line be these words, which were typed elsewhere or spoken."""
+        words = words[: MAX_PROMPT + 1]
+        if words != self.line.text:
+            self.line.text = words
+            self._ask()
+
+    def keep(self) -> None:
+        """Put the picture that is shown on the shelf."""
+        if self._row is not None and self.shown is not None:
+            self._row.keep(self.shown)
+
+    def take_from_shelf(self, number: int) -> None:
+        """Show the picture of that place in the row, from 0, in place of the made one."""
+        chosen = None if self._row is None else self._row.at(number)
+        if chosen is not None:
+            place = self._place()
+            item, picture = chosen
+            self._board.put(
+                image_panel(
+                    *("imagined", picture, "world", place.world_from_panel, place.tall), item.label
+                )
+            )
+
+    def choose(self, panel_id: str) -> None:
+        """Somebody tapped a panel: one of the row is shown large."""
+        number = shelf_number(panel_id)
+        if number is not None:
+            self.take_from_shelf(number)
+
+    def call_to(self, world_from_pinch: Rigid) -> None:
+        """Somebody pinched at nothing, there, turned as a panel that faces them."""
+        if self._options.place != "hand":
+            return
+        self._called_to = there = at_hand(np.array(world_from_pinch.xyz), world_from_pinch)
+        panel = self._board.get("imagined")
+        if panel is not None:
+            self._board.put(replace(panel, anchor_from_panel=there.world_from_panel))
 
     def follow(self, state: TrackedState) -> list[PanelHeld]:
         """Where the person is now: hands hold panels, and pictures appear beside what is seen."""
         if state.face is not None:
+            if self._world_from_head is None and self._options.around_head:
+                self._beside = beside_head(state.face.world_from_head)
             self._world_from_head = state.face.world_from_head
         before = {pinch.side for pinch in self._hands.pinches}
         events = self._hands.update(state.hands, state.t_ns)
@@ -123,12 +188,21 @@ class ImaginePanels(Closing):
         return events
 
     def refresh(self, t_ns: int) -> None:
-        """Put on the board what is ready; `t_ns`: of the frame that is drawn next."""
+        """Take what was recognised, and put on the board what is ready; `t_ns`: of the frame that
+        is drawn next."""
+        if self._spoken is not None:
+            words, failure = self._spoken.take(), self._spoken.take_failure()
+            if words is not None:
+                self.say(words)
+            if failure is not None:
+                self._failure = failure
         newest: PictureUpdate | None = None
         for event in self._live.take_events():
             if isinstance(event, PictureUpdate):
                 newest, self._failure = event, None
-                self._mark(_mark_of(event, t_ns))
+                if event.step in (1, event.steps):
+                    # One that follows frames has no end, and is recorded as panels.
+                    self._mark(_mark_of(event, t_ns))
             elif isinstance(event, GenerationFailed):
                 self._failure = event.message
         if newest is not None:
@@ -140,9 +214,13 @@ class ImaginePanels(Closing):
 
     def lines(self) -> tuple[str, ...]:
         """What is typed, for the corner of a window."""
-        if not self.line.text:
+        if self._spoken is not None and self._spoken.held:
+            return (f"{self.line.text[-60:]} ...", "listening while F8 is held")
+        if self.line.text:
+            return (f"{self.line.text[-60:]}_",)
+        if self._spoken is None:
             return ("type what you want to see",)
-        return (f"{self.line.text[-60:]}_",)
+        return ("type what you want to see, or hold F8 and say it",)
 
     def close(self) -> None:
         """Stop the work and close the models."""
@@ -195,25 +273,17 @@ class ImaginePanels(Closing):
     def _fresh_place(self) -> PanelPlace:
         """Where the options say, as far as that is seen."""
         place, head = self._options.place, self._world_from_head
+        if self._called_to is not None:
+            return self._called_to
         if place == "hand" and self._hands.pinches:
             return at_hand(np.array(self._hands.pinches[0].world_from_pinch.xyz), self._facing)
-        self._unplaced = place in ("desk", "backdrop") and head is None
+        waits = place in ("desk", "backdrop") or (place == "beside" and self._options.around_head)
+        self._unplaced = waits and head is None
         if place == "desk" and head is not None:
             return on_desk(self._options.view, head)
         if place == "backdrop" and head is not None:
             return as_backdrop(self._options.view, head)
         return self._beside
-
-    def _take_from_shelf(self) -> None:
-        first = None if self._row is None else self._row.first()
-        if first is not None:
-            place = self._place()
-            self._board.put(
-                image_panel(
-                    *("imagined", first[1], "world", place.world_from_panel, place.tall),
-                    first[0].label,
-                )
-            )
 
     def _message_panel(self, message: str) -> Panel:
         tall = self._beside.tall

@@ -69,6 +69,9 @@ class PreviewOptions:
     """The words that --imagine begins with."""
     model: tuple[str, ...] = ("stickers",)
     """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
+    like: str | None = None
+    """Let the picture follow the camera or the avatar: camera or avatar; the last --model must be
+    diffusers:NAME, of the Stable Diffusion kind."""
     seed: int = 0
     """Another seed gives another picture of the same words."""
     place: str = "beside"
@@ -106,6 +109,7 @@ class PreviewOptions:
             raise UsageError("--prompt says what to imagine; add --imagine")
         if self.imagine and self.prompt is None and self.out is not None:
             raise UsageError("--imagine: nobody can type into --out; add --prompt WORDS")
+        self._check_like()
         if self.place not in PLACES:
             raise UsageError(f"--place {self.place}: expected one of {', '.join(PLACES)}")
         if self.out is not None and self.place != "beside":
@@ -127,6 +131,22 @@ class PreviewOptions:
             raise UsageError("--debug-3d shows a view of its own; leave --record away")
         if self.out is not None and self._writes_over_source(self.out):
             raise UsageError(f"--out {self.out}: this is the source itself; choose another name")
+
+    def _check_like(self) -> None:
+        if self.like is None:
+            return
+        if self.like not in ("camera", "avatar"):
+            raise UsageError(f"--like {self.like}: expected camera or avatar")
+        if not self.imagine:
+            raise UsageError("--like says what the picture follows; add --imagine")
+        if self.out is not None:
+            raise UsageError(f"--like {self.like}: only in a window; leave --out away")
+        if not self.model or not self.model[-1].startswith("diffusers:"):
+            last = self.model[-1] if self.model else "none"
+            raise UsageError(
+                f"--like {self.like}: --model {last} follows nothing; the last one "
+                "must be diffusers:NAME"
+            )
 
     def _check_room(self) -> None:
         if self.room is None:
@@ -164,6 +184,7 @@ class PreviewOptions:
             self.offline,
             accepted=self.accept_licence,
             live=self.out is None,
+            follows=self.like,
             refuse=self.refuse,
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from apps.meter import Meter
 from apps.pacing import PacedSource
-from apps.pipeline import Drawn, Pipeline, Taps
+from apps.pipeline import Draw, Drawn, Pipeline, Taps
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.preview_stages import open_source_of, open_stages, picture_size
@@ -26,7 +26,7 @@ from render.window import Window, WindowOptions
 from streams.view import View
 
 if TYPE_CHECKING:
-    from apps.imagine_panels import ImaginePanels
+    from apps.imagining import Imagining
 
 
 def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
@@ -55,7 +55,7 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
             source,
             recording_of(preview, source) as taps,
             _imagining(preview, board, view, taps) as imagined,
-            open_stages(preview, source, window.renderer.render, board=board) as stages,
+            open_stages(preview, source, _drawing(window, imagined), board=board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
             _show(window, pipeline, Hud(meter), preview.seconds, imagined)
@@ -93,24 +93,22 @@ def _paced(preview: PreviewOptions, source: FrameSource, loop: bool) -> FrameSou
 @contextlib.contextmanager
 def _imagining(
     preview: PreviewOptions, board: PanelBoard, view: View, taps: Taps
-) -> Iterator[ImaginePanels | None]:
+) -> Iterator[Imagining | None]:
     """What follows the typed words, where that was asked for."""
     if not preview.imagine:
         yield None
         return
-    from apps.imagine_models import close_models, open_models
-    from apps.imagine_panels import ImagineOptions, ImaginePanels
-    from apps.shelf_row import open_shelf
+    from apps.imagining import imagining
 
-    models = open_models(preview.model_options())
-    try:
-        options = ImagineOptions(
-            view, preview.prompt or "", preview.seed, preview.place, shelf=open_shelf(preview)
-        )
-        with ImaginePanels(board, models, options, taps.mark) as imagined:
-            yield imagined
-    finally:
-        close_models(models)
+    with imagining(preview, board, view, taps.mark) as imagined:
+        yield imagined
+
+
+def _drawing(window: Window, imagined: Imagining | None) -> Draw:
+    draw = window.renderer.render
+    return (
+        draw if imagined is None or imagined.followed is None else imagined.followed.drawing(draw)
+    )
 
 
 def _show(
@@ -118,14 +116,18 @@ def _show(
     pipeline: Pipeline,
     hud: Hud,
     seconds: float | None,
-    imagined: ImaginePanels | None,
+    imagining: Imagining | None,
 ) -> None:
+    imagined = None if imagining is None else imagining.panels
+    followed = None if imagining is None else imagining.followed
     begun = time.monotonic()
     shown: Drawn | None = None
     while not window.closed and not pipeline.ended:
         drawn = pipeline.poll(POLL_S)
         shown = drawn or shown
         lines = hud.lines(drawn)
+        if followed is not None and drawn is not None:
+            followed.show(drawn)
         if imagined is not None:
             if drawn is not None:
                 imagined.follow(drawn.state)

@@ -23,6 +23,7 @@ from streams.rigid import Rigid
 
 COUNT = 4
 _SIDE = 128
+_ID = "shelf "
 _GAP = 0.06
 """Between two of them, of one's width."""
 
@@ -43,6 +44,7 @@ class ShelfRow(Closing):
         self._drawing = SvgProcess()
         self._looking: Future[Row] | None = None
         self.row: Row = []
+        self._above: PanelPlace | None = None
 
     def ask(self, text: str) -> None:
         """Look for this from now on; an older search that has not begun is given up."""
@@ -62,16 +64,18 @@ class ShelfRow(Closing):
         if looked.cancelled() or looked.exception() is not None:
             return
         before, self.row = self.row, looked.result()
+        if above is not self._above:
+            before, self._above = [], above
         for number in range(COUNT):
             if number >= len(self.row):
-                self._board.remove(f"shelf {number}")
+                self._board.remove(f"{_ID}{number}")
             elif number >= len(before) or before[number][0].source != self.row[number][0].source:
                 # One that stays is not sent to the graphics card again.
                 self._board.put(self._panel(number, above))
 
-    def first(self) -> tuple[ShelfItem, npt.NDArray[np.uint8]] | None:
-        """The nearest one and its picture."""
-        return self.row[0] if self.row else None
+    def at(self, number: int) -> tuple[ShelfItem, npt.NDArray[np.uint8]] | None:
+        """One of the row and its picture, the nearest being 0; None where there is none."""
+        return self.row[number] if 0 <= number < len(self.row) else None
 
     def close(self) -> None:
         """Finish what is being kept, and end the thread."""
@@ -98,6 +102,12 @@ class ShelfRow(Closing):
         across = (number - (COUNT - 1) / 2) * width * (1 + _GAP)
         place = Rigid.from_translation((across, -(above.tall + width) / 2 - 0.1 * width, 0.0))
         return image_panel(
-            *(f"shelf {number}", picture, "world", above.world_from_panel @ place, tall),
+            *(f"{_ID}{number}", picture, "world", above.world_from_panel @ place, tall),
             item.label,
         )
+
+
+def shelf_number(panel_id: str) -> int | None:
+    """Which place of the row a panel has, from 0; None for other panels."""
+    number = panel_id.removeprefix(_ID)
+    return int(number) if panel_id != number and number.isdecimal() else None

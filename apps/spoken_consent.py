@@ -18,11 +18,12 @@ import numpy.typing as npt
 from apps.usage import FailedError
 from avatar.consent import SENTENCE, Consent, is_said
 from capture.frame_source import SourceError
+from overlay.speech_recogniser import RATE, SpeechError
+from overlay.sphinx_recogniser import SphinxRecogniser
 from streams.audio_block import AudioBlock
 
 Int16 = npt.NDArray[np.int16]
 
-RATE = 16_000
 MICROPHONE = "mic"
 RECORDED_S = 12.0
 LONGEST_S = 60.0
@@ -103,19 +104,6 @@ def _joined(blocks: Iterable[AudioBlock], seconds: float) -> Sound:
 def recognised(sound: Sound) -> str:
     """What was said, in lower case, as PocketSphinx hears it: any words, not only the expected."""
     try:
-        from pocketsphinx import Decoder
-    except ImportError as error:
-        raise FailedError(_extra()) from error
-    decoder = Decoder(samprate=RATE, loglevel="FATAL")
-    decoder.start_utt()
-    decoder.process_raw(sound.samples.astype("<i2").tobytes(), full_utt=True)
-    decoder.end_utt()
-    found = decoder.hyp()
-    return "" if found is None else str(found.hypstr)
-
-
-def _extra() -> str:
-    return (
-        "--spoken: needs the speech extra (.venv/bin/pip install 'visavis[speech]'), or type the "
-        "sentence with --consent"
-    )
+        return SphinxRecogniser().whole(sound.samples)
+    except SpeechError as error:
+        raise FailedError(f"--spoken: {error}, or type the sentence with --consent") from error

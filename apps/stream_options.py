@@ -66,6 +66,23 @@ class StreamOptions:
     """The model that made --image; it is then labelled as made by AI."""
     anchor: str = "world"
     """Where --text and --image are held: world, head, left-wrist or right-wrist."""
+    imagine: bool = False
+    """Type or say in the page what you want to see: a picture beside the avatar follows the
+    words."""
+    prompt: str | None = None
+    """The words that --imagine begins with."""
+    model: tuple[str, ...] = ("stickers",)
+    """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
+    seed: int = 0
+    """Another seed gives another picture of the same words."""
+    place: str = "beside"
+    """Where the picture appears: beside (the head), hand (that pinches), desk or backdrop."""
+    shelf: tuple[Path, ...] = ()
+    """Folders of your own pictures, found beside what was made (kept with Enter) as you type."""
+    accept_licence: tuple[str, ...] = ()
+    """Models whose terms you have read and accept; only permissive ones need no acceptance."""
+    refuse: tuple[Path, ...] = ()
+    """Files with words that no picture is made of, beside the list that comes with the program."""
 
     def check(self) -> None:
         """Raise UsageError for options that make no sense, before anything is loaded."""
@@ -94,7 +111,9 @@ class StreamOptions:
             source, self.avatar, record=self.record, size=self.size, seconds=self.seconds,
             fov_deg=self.fov_deg, mirrored=self.mirrored, text=self.text, image=self.image,
             generated_by=self.generated_by, anchor=self.anchor, room=self.room, relay=self.relay,
-            name=self.name, silent=self.silent,
+            name=self.name, silent=self.silent, imagine=self.imagine, prompt=self.prompt,
+            model=self.model, seed=self.seed, place=self.place, shelf=self.shelf,
+            accept_licence=self.accept_licence, refuse=self.refuse,
         )  # fmt: skip
 
 

@@ -13,12 +13,13 @@ from apps.code_stream import CodeStream
 from apps.display import has_display
 from apps.headset_source import HeadsetSource, HeadsetTracker
 from apps.page_shaders import page_shaders
-from apps.pipeline import Codes, Draw, Pipeline, Stages, Taps
+from apps.pipeline import Codes, Draw, Drawn, Pipeline, Stages, Taps
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of
 from apps.preview_stages import open_source_of, open_stages, picture_size
 from apps.recording import HEADSET_SEAMS, recording_of
 from apps.stereo_pictures import StereoPictures
+from apps.stream_imagining import PagePrompts, StreamImagining
 from apps.stream_options import HEADSET, StreamOptions, devices_folder, stream_folder
 from apps.stream_terminal import StreamTerminal, log_line
 from apps.undrawn import draw_nothing
@@ -33,13 +34,17 @@ from headset.webxr.certificate import (
     outward_address,
     own_certificate,
 )
+from headset.webxr.client_session import SessionOptions
 from headset.webxr.datagram_lane import DatagramLaneError, DatagramLanes
-from headset.webxr.presentation import Presentation
+from headset.webxr.presentation import Presentation, PresentationOptions
+from headset.webxr.prompt_messages import PanelDismissed, PromptMessage, Speech
 from headset.webxr.server import WebXrServer, WebXrServerOptions
+from headset.webxr.server_messages import NOTHING, Allowed
 from streams.avatar_code import AvatarCode
 from streams.clock import now_ns
 from streams.headset_sample import HeadsetSample
 from streams.mesh_texture import MeshTexture
+from streams.panel import Panel
 from streams.shown_panels import ShownPanels
 from streams.view import View
 
@@ -91,7 +96,8 @@ class StreamSession:
         self._lanes = _lanes(self, stream.lan)
         self.presentation = Presentation(
             self.blobs, on_sample=self._take_sample, on_panel_moved=self._move_panel,
-            on_code_key=self._need_key, lanes=self._lanes,
+            on_code_key=self._need_key, lanes=self._lanes, on_prompt=self._take_prompt,
+            options=PresentationOptions(SessionOptions(takes=allowed_prompts(shown))),
         )  # fmt: skip
         options = WebXrServerOptions(
             _certificate(stream), devices_folder(), stream.port, stream.lan,
@@ -102,9 +108,13 @@ class StreamSession:
         )
         self.pictures = StereoPictures(self.presentation)
         self._board: PanelBoard | None = None
-        self._hear_sample = Taps().headset
+        self._hear_sample, self._mark = Taps().headset, Taps().mark
         self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
+        self._prompts = PagePrompts()
+        self._imagining: StreamImagining | None = None
+        self._shown_panels: tuple[Panel, ...] = ()
+        """Of the board, when pages were last told of them."""
 
     def close(self) -> None:
         """Tell the clients, and end."""
@@ -152,7 +162,26 @@ class StreamSession:
 
             self.presentation.describe_avatar(0, self.blobs.add(page_decoder(avatar)))
             self._codes = CodeStream(avatar, self.presentation.show_code)
-            yield replace(stages, avatar=StreamedAvatar(avatar))
+            with self._imagined(self._board, view):
+                yield replace(stages, avatar=StreamedAvatar(avatar))
+
+    @contextlib.contextmanager
+    def _imagined(self, board: PanelBoard, view: View) -> Iterator[None]:
+        """What follows the page's words, where that was asked for."""
+        if not self.shown.imagine:
+            yield
+            return
+        from apps.imagining import imagining
+
+        driven = self.stream.driven_by_headset
+        with imagining(self.shown, board, view, self._mark, around_head=True) as made:
+            self._imagining = StreamImagining(
+                self._prompts, made.panels, board, self.presentation.tell_words, driven
+            )
+            try:
+                yield
+            finally:
+                self._imagining = None
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[Codes | None]:
@@ -191,17 +220,20 @@ class StreamSession:
         if self.stream.driven_by_headset:
             seams = tuple(seam for seam in seams if seam != "frames")
         with recording_of(self.shown, self.source, seams) as taps:
-            self._hear_sample = taps.headset
+            self._hear_sample, self._mark = taps.headset, taps.mark
             try:
                 yield self._taps(taps)
             finally:
-                self._hear_sample = Taps().headset
+                self._hear_sample, self._mark = Taps().headset, Taps().mark
 
     def run(self, pipeline: Pipeline, terminal: StreamTerminal, window: Any) -> None:
         """Turn the pipeline over until it is to stop."""
         begun, looked, drawn = time.monotonic(), 0.0, None
         while not pipeline.ended and (window is None or not window.closed):
             drawn = pipeline.poll(POLL_S) or drawn
+            if self._imagining is not None:
+                self._imagining.turn(drawn, () if window is None else window.take_events())
+                self._show_changes(pipeline.stages, drawn)
             self.pictures.draw(now_ns())
             now = time.monotonic()
             if window is not None:
@@ -240,6 +272,25 @@ class StreamSession:
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)
 
+    def _take_prompt(self, said: PromptMessage) -> None:
+        if isinstance(said, Speech):
+            if self._imagining is not None:
+                self._imagining.hear(said)
+        elif self.shown.imagine:
+            self._prompts.put(said)
+        elif isinstance(said, PanelDismissed) and self._board is not None:
+            self._board.remove(said.id)
+
+    def _show_changes(self, stages: Stages, drawn: Drawn | None) -> None:
+        """A new picture does not wait for the next frame: without a headset there may be none."""
+        panels = () if self._board is None else self._board.panels(0)
+        if drawn is None or panels == self._shown_panels:
+            return
+        self._shown_panels = panels
+        placed = stages.panels_of(drawn.state)
+        self.presentation.show_panels(ShownPanels(drawn.state.t_ns, placed))
+        self.pictures.take_panels(placed)
+
     def _need_key(self, person: int) -> None:
         codes = self._codes
         if person == 0 and codes is not None:
@@ -268,6 +319,15 @@ class StreamedAvatar:
     def decode(self, code: AvatarCode, view: View | None = None) -> MeshTexture:
         """A MeshTexture or MeshNodes: everything that takes it here takes both."""
         return self._decode(code, view)
+
+
+def allowed_prompts(shown: PreviewOptions) -> Allowed:
+    """What pages may say besides head and hands."""
+    from apps.spoken_prompt import can_recognise
+
+    if not shown.imagine:
+        return NOTHING
+    return Allowed.PROMPTS | (Allowed.SPEECH if can_recognise() else NOTHING)
 
 
 def _lanes(session: StreamSession, lan: bool) -> DatagramLanes | None:

@@ -13,6 +13,11 @@ from streams.view import View
 
 BESIDE_SHARE, DESK_SHARE, BACKDROP_SHARE = 0.42, 0.4, 0.9
 """The panel's height as a share of the picture's (beside: of its shorter side)."""
+HEAD_TALL = 0.22
+"""Metres: beside a head that is seen from arm's length or somewhat more."""
+_HEAD_FROM_PANEL = (0.25, 0.04, 0.0)
+_HEAD_TURN = -0.25
+"""Radians about the vertical: towards whoever looks at the face."""
 _DESK_DEPTH = 0.62
 """Of the way from the viewer to the person."""
 _DESK_TILT = float(np.deg2rad(-48.0))
@@ -29,6 +34,12 @@ def beside(view: View) -> PanelPlace:
     tall = BESIDE_SHARE * min(width, height)
     across, up = 1.0 - tall / width - _EDGE, 1.0 - tall / height - _EDGE
     return PanelPlace(world_from_facing(view, across, up, PANEL_DISTANCE), tall)
+
+
+def beside_head(world_from_head: Rigid) -> PanelPlace:
+    """To the right of a head, as who faces it sees it: where a viewer who walks about looks."""
+    place = Rigid.from_translation(world_from_head.xyz + np.array(_HEAD_FROM_PANEL))
+    return PanelPlace(place @ Rigid.from_rotvec((0.0, _HEAD_TURN, 0.0)), HEAD_TALL)
 
 
 def on_desk(view: View, world_from_head: Rigid) -> PanelPlace:

@@ -4,7 +4,8 @@
     python -m benchmarks.fuzz_stream --only 4711                 # one of them, with its traceback
 
 A message is one that a page sends (hello, sample, displayed, echo, need_key, panel_moved, wish,
-statistics), changed at random: bits, lengths, cuts, splices, kinds, or no message at all. The
+statistics, prompt, panel_chosen, panel_dismissed, pinched, speech), changed at random: bits,
+lengths, cuts, splices, kinds, or no message at all. The
 decoder may read it or raise `MessageError`. The server gets each over a WebSocket of a paired
 device and may read it (it then answers an echo) or end that link; a second device, which keeps the
 rules, must get all its echoes on the link that it began with. Told are how many were read and
@@ -45,6 +46,15 @@ from headset.webxr.client_messages import (
 from headset.webxr.connections import ConnectionLimits
 from headset.webxr.messages import MessageError, MessageKind, pack_message, parse_message
 from headset.webxr.presentation import Presentation
+from headset.webxr.prompt_messages import (
+    PROMPT_READERS,
+    PanelChosen,
+    PanelDismissed,
+    Pinched,
+    Prompt,
+    PromptAct,
+    Speech,
+)
 from headset.webxr.sample_coding import DeviceSample, pack_sample, parse_sample
 from headset.webxr.server import RequestLimits, WebXrServer, WebXrServerOptions
 from headset.webxr.socket_link import LinkLimits
@@ -61,6 +71,7 @@ READERS = {
     MessageKind.WISH: Wish.of,
     MessageKind.STATISTICS: PageStatistics.of,
     MessageKind.ECHO: EchoMessage.of,
+    **PROMPT_READERS,
 }
 HUGE = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
@@ -93,6 +104,11 @@ def sound_messages() -> list[bytes]:
         NeedKey(0, 12).message(),
         PanelMoved("text", head, (0.3, 0.2)).message(),
         Wish(Payload.CODE, 20_000).message(),
+        Prompt("a blue cat, \u00e9\u732b\U0001f63a", PromptAct.KEPT).message(),
+        PanelChosen("shelf 1").message(),
+        PanelDismissed("imagined").message(),
+        Pinched(head).message(),
+        Speech(np.arange(-80, 80, dtype=np.int16), last=True).message(),
         PageStatistics(72.0, 30.0, 1500.0, 0.01).message(),
         pack_sample(DeviceSample(7, head)),
         pack_sample(DeviceSample(7, head, hand, None)),

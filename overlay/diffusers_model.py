@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -14,6 +14,9 @@ from PIL import Image as PillowImage
 from overlay.image_model import ModelError, ModelStep
 from overlay.model_licence import licence_of
 from overlay.wish import Wish
+
+if TYPE_CHECKING:
+    from overlay.stream_batch import StreamBatch, StreamBatchOptions
 
 EXTRA = "pip install 'visavis[diffusers]'"
 _MULTIPLE = 8
@@ -85,6 +88,16 @@ class DiffusersModel:
             if picture is None:
                 return
             yield ModelStep(number, len(plan), _finished(picture, wish.size))
+
+    def stream(self, options: StreamBatchOptions) -> StreamBatch:
+        """The same weights, for pictures that follow frames; not while `steps` runs. Raises
+        ModelError for a pipeline that is not streamed."""
+        if self._text is None:
+            raise ModelError(f"{self.name}: was closed")
+        # What draws it needs no torch until a model is opened.
+        from overlay.stream_batch import StreamBatch
+
+        return StreamBatch(self._text, options)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -47,11 +47,12 @@ class WindowEvent:
     """Something that the window's user did."""
 
     kind: str
-    """"key", "text", "press" and "release" (of the left mouse button), or "move"."""
+    """"key", "key up" (of keys without a letter), "text", "press" and "release" (of the left mouse
+    button), or "move"."""
     key: str = ""
     """The letter or sign on the key, or one of "space", "left", "right", "home", "end", "page up",
-    "page down", "backspace", "enter", "tab"; a key that is held comes again and again. Of "text":
-    what was typed or pasted, as the keyboard's layout gives it."""
+    "page down", "backspace", "enter", "tab", "f8"; a key that is held comes again and again. Of
+    "text": what was typed or pasted, as the keyboard's layout gives it."""
     at: tuple[float, float] = (0.0, 0.0)
     """Of the mouse: 0 to 1 from the left and from the top."""
 
@@ -93,6 +94,7 @@ class Window(Releasing):
             glfw.KEY_ENTER: "enter",
             glfw.KEY_TAB: "tab",
             glfw.KEY_KP_ENTER: "enter",
+            glfw.KEY_F8: "f8",
         }
         glfw.set_key_callback(self._handle, self._on_key)
         glfw.set_char_callback(self._handle, self._on_letter)
@@ -213,6 +215,8 @@ class Window(Releasing):
 
     def _on_key(self, _window: object, key: int, code: int, action: int, mods: int) -> None:
         if action not in (self._glfw.PRESS, self._glfw.REPEAT):
+            if key in self._key_names:
+                self._events.append(WindowEvent("key up", self._key_names[key]))
             return
         if key == self._glfw.KEY_ESCAPE:
             self._escaped = True

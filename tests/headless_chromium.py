@@ -18,15 +18,15 @@ FLAGS = (
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """A started browser; skips with a reason where there is none."""
+def chromium(*flags: str) -> Iterator[Any]:
+    """A started browser, with these flags too; skips with a reason where there is none."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("no Chromium is installed")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=list(FLAGS), chromium_sandbox=False, timeout=60_000
+            executable_path=path, args=[*FLAGS, *flags], chromium_sandbox=False, timeout=60_000
         )
         try:
             yield browser

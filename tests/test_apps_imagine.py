@@ -407,7 +407,7 @@ def test_enter_keeps_and_tab_brings_back(model: StickerModel, tmp_path: Path) ->
         panel = board.get("imagined")
         assert panel is not None
         assert panel.generated_by == "composed of stickers"
-        first = row.first()
+        first = row.at(0)
         assert first is not None
         np.testing.assert_array_equal(panel.rgba, first[1])
     assert len(list((tmp_path / "made").glob("*.png"))) == 1

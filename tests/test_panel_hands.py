@@ -284,7 +284,7 @@ def test_the_row_shows_the_nearest_and_keeps(tmp_path: Path, search: StickerSear
         row._looking.result(30)
         row.refresh(above)
         panels = [board.get(f"shelf {k}") for k in range(COUNT)]
-        first = row.first()
+        first = row.at(0)
         assert first is not None
         assert first[0].kind == "made"
         assert panels[0] is not None

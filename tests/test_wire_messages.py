@@ -32,6 +32,17 @@ from headset.webxr.messages import (
     pack_message,
     parse_message,
 )
+from headset.webxr.prompt_messages import (
+    MOST_SAMPLES,
+    MOST_WORDS,
+    PROMPT_READERS,
+    PanelChosen,
+    PanelDismissed,
+    Pinched,
+    Prompt,
+    PromptAct,
+    Speech,
+)
 from headset.webxr.sample_coding import (
     FOV_ERROR,
     POSITION_ERROR_M,
@@ -54,6 +65,7 @@ READERS = {
     MessageKind.WISH: Wish.of,
     MessageKind.STATISTICS: PageStatistics.of,
     MessageKind.ECHO: EchoMessage.of,
+    **PROMPT_READERS,
 }
 
 
@@ -176,6 +188,8 @@ def test_a_hundred_thousand_broken_messages_raise_one_error() -> None:
     good = [pack_message(sample_message(rng)), pack_message(Wish().message())]
     good += [pack_message(Hello(Capability(63), name="Quest").message())]
     good += [pack_message(PanelMoved("a", Rigid(), (1.0, 1.0)).message())]
+    good += [pack_message(Prompt("a cat \u732b", PromptAct.KEPT).message())]
+    good += [pack_message(Speech(np.zeros(3, np.int16), last=True).message())]
     refused = 0
     for k in range(100_000):
         data = bytearray(good[k % len(good)])
@@ -201,10 +215,49 @@ def test_what_a_page_tells_comes_back() -> None:
         PageStatistics(30.0, 41.5, 900.0, 0.25),
         EchoMessage(5),
         EchoMessage(5, 6),
+        Prompt("a blue cat"),
+        Prompt("", PromptAct.TAKEN),
+        Prompt("\u732b" * 1000 + "\n\0", PromptAct.KEPT),
+        PanelChosen("shelf 3"),
+        PanelDismissed("imagined"),
     ]
     for one in told:
         message = parse_message(pack_message(one.message()))
         assert READERS[message.kind](message) == one
+
+
+def test_a_pinch_and_speech_come_back() -> None:
+    place = Rigid.from_rotvec((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    back = Pinched.of(parse_message(pack_message(Pinched(place).message())))
+    assert back.world_from_pinch.angle_to(place) < 1e-6
+    assert back.world_from_pinch.xyz == pytest.approx(place.xyz)
+    samples = np.array([0, -32768, 32767, 5], np.int16)
+    for sent in (Speech(samples), Speech(samples[:0], last=True)):
+        heard = Speech.of(parse_message(pack_message(sent.message())))
+        np.testing.assert_array_equal(heard.samples, sent.samples)
+        assert heard.last == sent.last
+
+
+def test_words_and_speech_are_bounded() -> None:
+    def of(kind: MessageKind, part: SectionKind, data: bytes, flags: int = 0) -> object:
+        return READERS[kind](Message(kind, (Section(part, data, flags),)))
+
+    K, S = MessageKind, SectionKind
+    of(K.PROMPT, S.WORDS, b"x" * MOST_WORDS)
+    of(K.SPEECH, S.PCM, bytes(2 * MOST_SAMPLES))
+    for kind, part, data, flags in (
+        (K.PROMPT, S.WORDS, b"x" * (MOST_WORDS + 1), 0),
+        (K.PROMPT, S.WORDS, b"\xff", 0),
+        (K.PROMPT, S.WORDS, b"a cat", 3),
+        (K.PANEL_CHOSEN, S.TEXT, b"", 0),
+        (K.PANEL_DISMISSED, S.TEXT, b"x" * 257, 0),
+        (K.PINCHED, S.PLACE, bytes(36), 0),
+        (K.SPEECH, S.PCM, bytes(3), 0),
+        (K.SPEECH, S.PCM, bytes(2), 2),
+        (K.SPEECH, S.PCM, bytes(2 * MOST_SAMPLES + 2), 0),
+    ):
+        with pytest.raises(MessageError):
+            of(kind, part, data, flags)
 
 
 def unit(rng: np.random.Generator) -> np.ndarray:

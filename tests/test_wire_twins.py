@@ -20,6 +20,14 @@ from headset.webxr.client_messages import (
     Wish,
 )
 from headset.webxr.messages import MessageError, pack_message, parse_message
+from headset.webxr.prompt_messages import (
+    PanelChosen,
+    PanelDismissed,
+    Pinched,
+    Prompt,
+    PromptAct,
+    Speech,
+)
 from headset.webxr.sample_coding import EYE_FROM_VIEW, DeviceSample, pack_sample
 from streams.clock import Echo, RemoteClock
 from streams.rigid import Rigid
@@ -34,6 +42,8 @@ def test_the_page_accepts_and_refuses_the_same_bytes(tmp_path: Path) -> None:
     good = [pack_message(pack_sample(random_sample(rng))), pack_message(Wish().message())]
     good += [pack_message(Hello(Capability(7), name="Quest").message())]
     good += [pack_message(PanelMoved("board", Rigid(), (1.0, 1.0)).message())]
+    good += [pack_message(Prompt("a cat", PromptAct.KEPT).message())]
+    good += [pack_message(Speech(np.zeros(3, np.int16)).message())]
     sent = list(good)
     for k in range(3000):
         data = bytearray(good[k % len(good)])
@@ -118,6 +128,12 @@ def test_the_page_says_the_same_bytes(tmp_path: Path) -> None:
         PanelMoved("board", place, (0.5, 0.25)),
         EchoMessage(123_456_789),
         EchoMessage(123_456_789, 987_654_321),
+        Prompt("", PromptAct.TYPED),
+        Prompt("a \u732b \U0001f63a", PromptAct.TAKEN),
+        PanelChosen("shelf 0"),
+        PanelDismissed("imagined"),
+        Pinched(place),
+        Speech(np.array([0, -32768, 32767], np.int16), last=True),
     ]
     for theirs, one in zip(told, ours, strict=True):
         assert base64.b64decode(theirs) == pack_message(one.message())

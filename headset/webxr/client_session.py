@@ -36,21 +36,22 @@ from headset.webxr.messages import (
     pack_message,
     parse_message,
 )
+from headset.webxr.panel_stream import PanelStream
 from headset.webxr.person_stream import PersonMaking, PersonStream
+from headset.webxr.prompt_messages import PROMPT_READERS, Prompt, PromptMessage
+from headset.webxr.rate_limits import TokenBucket
 from headset.webxr.sample_coding import parse_sample
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.server_messages import (
+    NOTHING,
+    Allowed,
     lane_message,
-    panel_gone,
-    panel_message,
-    panel_picture,
     scene,
     welcome,
 )
 from headset.webxr.shown_people import SOUND_KEPT, ShownPeople, ShownPerson
 from streams.clock import Echo, RemoteClock, now_ns
 from streams.headset_sample import HeadsetSample
-from streams.panel import Panel
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class SessionOptions:
     """Of the server's own pictures."""
     largest_future_ns: int = 1_000_000_000
     """A sample that claims to be further from now is dropped."""
+    prompts_s: float = 60.0
+    """Of words, taps and pieces of speech so many a second are taken; a page says half as many."""
+    takes: Allowed = NOTHING
+    """Of the page that controls, besides its samples."""
     flow: FlowOptions = field(default_factory=FlowOptions)
 
 
@@ -115,6 +120,8 @@ class ClientSession:
         self.on_sample: Callable[[str, HeadsetSample], None] = lambda _name, _sample: None
         self.on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None
         self.on_code_key: Callable[[int], None] = lambda _person: None
+        self.on_prompt: Callable[[PromptMessage], None] = lambda _said: None
+        self._prompts = TokenBucket(options.prompts_s, 2 * options.prompts_s)
         self.lanes: DatagramLanes | None = None
         self._lane: Lane | None = None
         self._controls: Callable[[ClientSession], bool] = lambda _session: True
@@ -123,7 +130,7 @@ class ClientSession:
         self._clock = RemoteClock()
         self._page: PageStatistics | None = None
         self._streams: dict[int, PersonStream] = {}
-        self._panels: dict[str, Panel] = {}
+        self._panels = PanelStream(self._in_executor)
         self._waiting: deque[Message] = deque()
         self._sound: deque[Message] = deque(maxlen=SOUND_KEPT)
         self._wake = asyncio.Event()
@@ -170,7 +177,16 @@ class ClientSession:
 
     def tell_control(self) -> None:
         """Tell the page whether it controls. In the network's loop."""
-        self._say(welcome(self._controls(self), self.number, VERSION))
+        takes = Allowed.CONTROL | self.options.takes if self._controls(self) else NOTHING
+        self._say(welcome(takes, self.number, VERSION))
+
+    def tell_words(self, words: str) -> None:
+        """Tell the page what the prompt is, where it came in another way. Any thread."""
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._say, Prompt(words).message())
+            except RuntimeError:
+                return  # the network has stopped
 
     @property
     def wants_pictures(self) -> bool:
@@ -257,6 +273,10 @@ class ClientSession:
             self._wake.set()
         elif kind == MessageKind.STATISTICS:
             self._page = PageStatistics.of(message)
+        elif kind in PROMPT_READERS:
+            said = PROMPT_READERS[kind](message)
+            if self._controls(self) and self._prompts.take():
+                self.on_prompt(said)
         else:
             raise MessageError(f"expected a message of a page, got {kind.name}")
 
@@ -320,7 +340,7 @@ class ClientSession:
             busy = True
             while busy:
                 await self._send_waiting()
-                busy = await self._send_panels()
+                busy = await self._send_panel()
                 for person, shown in self._shown.people().items():
                     await self._send_waiting()
                     busy = await self._send_person(person, shown) or busy
@@ -339,26 +359,14 @@ class ClientSession:
                 message = EchoMessage(now_ns()).message()  # the time it leaves
             await self._send(message)
 
-    async def _send_panels(self) -> bool:
-        shown = self._shown.panels()
-        panels = {panel.id: panel for panel in shown.panels} if shown else {}
-        for panel_id in [known for known in self._panels if known not in panels]:
-            del self._panels[panel_id]
-            await self._send(panel_gone(panel_id))
-        for panel in panels.values():
-            known = self._panels.get(panel.id)
-            if known is panel:
-                continue
-            picture = None
-            if known is None or not _same_picture(known, panel):
-                picture = await self._in_executor(panel_picture, panel)
-            elif _same_place(known, panel):
-                self._panels[panel.id] = panel
-                continue
-            self._panels[panel.id] = panel
-            await self._send(panel_message(panel, picture))
-            return True  # one at a time, so that avatar frames come between
-        return False
+    async def _send_panel(self) -> bool:
+        """One of them, if there is something new."""
+        stream = self._streams.get(0)
+        slow = stream is not None and stream.payload is Payload.CODE
+        message = await self._panels.next(self._shown.panels(), slow, now_ns())
+        if message is not None:
+            await self._send(message)
+        return message is not None
 
     async def _send_departures(self) -> None:
         people = self._shown.people()
@@ -406,17 +414,3 @@ class ClientSession:
 
     async def _in_executor(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
-
-
-def _same_picture(a: Panel, b: Panel) -> bool:
-    if a.rgba.shape != b.rgba.shape:
-        return False
-    return a.rgba.base is b.rgba.base is not None or bool((a.rgba == b.rgba).all())
-
-
-def _same_place(a: Panel, b: Panel) -> bool:
-    return (
-        (a.anchor, a.size_m, a.generated_by) == (b.anchor, b.size_m, b.generated_by)
-        and bool((a.anchor_from_panel.wxyz == b.anchor_from_panel.wxyz).all())
-        and bool((a.anchor_from_panel.xyz == b.anchor_from_panel.xyz).all())
-    )

@@ -43,6 +43,7 @@ class MessageKind(IntEnum):
     LANE = 8
     CODE = 9
     ECHO = 64
+    PROMPT = 65
     HELLO = 128
     DISPLAYED = 129
     SAMPLE = 130
@@ -50,6 +51,10 @@ class MessageKind(IntEnum):
     PANEL_MOVED = 132
     WISH = 133
     STATISTICS = 134
+    PANEL_CHOSEN = 135
+    PANEL_DISMISSED = 136
+    PINCHED = 137
+    SPEECH = 138
 
 
 class SectionKind(IntEnum):
@@ -80,6 +85,8 @@ class SectionKind(IntEnum):
     WISH = 40
     STATISTICS = 41
     LANE = 42
+    WORDS = 43
+    PCM = 44
 
 
 K, S = MessageKind, SectionKind
@@ -101,6 +108,11 @@ SECTIONS_OF: dict[MessageKind, frozenset[SectionKind]] = {
     K.PANEL_MOVED: frozenset({S.TEXT, S.PLACE}),
     K.WISH: frozenset({S.WISH}),
     K.STATISTICS: frozenset({S.STATISTICS}),
+    K.PROMPT: frozenset({S.WORDS}),
+    K.PANEL_CHOSEN: frozenset({S.TEXT}),
+    K.PANEL_DISMISSED: frozenset({S.TEXT}),
+    K.PINCHED: frozenset({S.PLACE}),
+    K.SPEECH: frozenset({S.PCM}),
 }
 """Which sections a message may have."""
 REPEATED = frozenset({S.VIEW})

@@ -21,6 +21,7 @@ from headset.webxr.client_messages import PanelMoved
 from headset.webxr.client_session import ClientSession, ClientStatistics, SessionOptions
 from headset.webxr.datagram_lane import DatagramLanes
 from headset.webxr.link import Link
+from headset.webxr.prompt_messages import MOST_WORDS, PromptMessage
 from headset.webxr.scene_blobs import SceneBlobs
 from headset.webxr.shown_people import ShownPeople, StereoPicture
 from streams.closing import Closing
@@ -53,16 +54,16 @@ class Presentation(Closing):
         on_panel_moved: Callable[[PanelMoved], None] = lambda _moved: None,
         on_code_key: Callable[[int], None] = lambda _person: None,
         lanes: DatagramLanes | None = None,
+        on_prompt: Callable[[PromptMessage], None] = lambda _said: None,
     ) -> None:
-        """`on_sample` (device's name, sample), `on_panel_moved` and `on_code_key` (the person whose
-        next packet must need no earlier one) are called in the network's thread and must not
-        wait. `lanes` carry samples and codes as datagrams where a
-        page opens one."""
+        """`on_sample` (device's name, sample), `on_panel_moved`, `on_code_key` (the person whose
+        next packet must need no earlier one) and `on_prompt` are called in the network's thread
+        and must not wait. `lanes` carry samples and codes as datagrams where a page opens one."""
         self.options = options or PresentationOptions()
         self._blobs = SceneBlobs(blobs)
         self._shown = ShownPeople()
         self._on_sample, self._on_panel_moved = on_sample, on_panel_moved
-        self._on_code_key, self._lanes = on_code_key, lanes
+        self._on_code_key, self._lanes, self._on_prompt = on_code_key, lanes, on_prompt
         self._encoding = ThreadPoolExecutor(1, "visavis encoding")
         self._lock = threading.Lock()
         self._sessions: list[ClientSession] = []
@@ -104,6 +105,16 @@ class Presentation(Closing):
         """20 ms of a person's voice, as Opus."""
         self._shown.hear(opus_packet, t_ns, person)
 
+    def tell_words(self, words: str) -> None:
+        """What the prompt is now, to the page that controls: what was spoken or typed here. Longer
+        than its field they are not told."""
+        if len(words.encode()) > MOST_WORDS:
+            return
+        with self._lock:
+            first = self._sessions[0] if self._sessions else None
+        if first is not None:
+            first.tell_words(words)
+
     def remove(self, person: int) -> None:
         """They left."""
         self._shown.remove(person)
@@ -120,6 +131,7 @@ class Presentation(Closing):
         session.on_sample = self._on_sample
         session.on_panel_moved = self._on_panel_moved
         session.on_code_key = self._on_code_key
+        session.on_prompt = self._on_prompt
         session.lanes = self._lanes
         with self._lock:
             self._sessions.append(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from enum import IntFlag
 
 import numpy as np
 from PIL import Image as Picture
@@ -23,7 +24,7 @@ from headset.webxr.scene_blobs import SceneEntry
 from streams.panel import ANCHORS, Panel
 
 WELCOME = struct.Struct("<HHI")
-"""Version, 1 when this page controls (its samples count), which client it is."""
+"""Version, `Allowed`, which client it is."""
 SCENE = struct.Struct("<I32s32s32s32s")
 """A topology's number (0: none) and the SHA-256 of its description, surface, basis, and of the
 page's decoder for this person's codes; zeros where there is none."""
@@ -32,11 +33,26 @@ LANE = struct.Struct("<HH32s32s")
 PANEL = struct.Struct("<B3x9f")
 NONE = bytes(32)
 MOST_LABEL = 256
+SMALL_QUALITY = 60
 
 
-def welcome(controls: bool, client: int, version: int) -> Message:
+class Allowed(IntFlag):
+    """What the server takes from a page."""
+
+    CONTROL = 1
+    """Its samples and panel moves count."""
+    PROMPTS = 2
+    """Words and hands make pictures."""
+    SPEECH = 4
+    """Spoken words, too."""
+
+
+NOTHING = Allowed(0)
+
+
+def welcome(allowed: Allowed, client: int, version: int) -> Message:
     """The answer to a hello, and sent anew when control passes on."""
-    data = WELCOME.pack(version, int(controls), client)
+    data = WELCOME.pack(version, allowed, client)
     return Message(MessageKind.WELCOME, (Section(SectionKind.WELCOME, data),))
 
 
@@ -49,7 +65,7 @@ def scene(person: int, entry: SceneEntry | None, decoder: str | None) -> Message
 
 
 def panel_message(panel: Panel, picture: bytes | None) -> Message:
-    """Where a panel is and, where `picture` (PNG) is given, what it shows now."""
+    """Where a panel is and, where `picture` (PNG or WebP) is given, what it shows now."""
     place = pack_place(panel.anchor_from_panel, panel.size_m)
     parts = [
         Section(SectionKind.PANEL, struct.pack("<B3x", ANCHORS.index(panel.anchor)) + place),
@@ -58,7 +74,8 @@ def panel_message(panel: Panel, picture: bytes | None) -> Message:
     if panel.generated_by is not None:
         parts.append(Section(SectionKind.LABEL, _cut(panel.generated_by)))
     if picture is not None:
-        parts.append(Section(SectionKind.PNG, picture))
+        webp = picture.startswith(b"RIFF")
+        parts.append(Section(SectionKind.WEBP if webp else SectionKind.PNG, picture))
     return Message(MessageKind.PANEL, tuple(parts))
 
 
@@ -69,11 +86,12 @@ def parse_panel(message: Message) -> tuple[Panel, bool]:
     if anchor >= len(ANCHORS):
         raise MessageError(f"panel: expected an anchor from 0 to {len(ANCHORS) - 1}, got {anchor}")
     place, size = unpack_place("panel", rest)
-    label, picture = message.find(SectionKind.LABEL), message.find(SectionKind.PNG)
+    label = message.find(SectionKind.LABEL)
+    picture = message.find(SectionKind.PNG) or message.find(SectionKind.WEBP)
     rgba = np.zeros((1, 1, 4), np.uint8)
     if picture is not None:
         try:
-            with Picture.open(io.BytesIO(picture.data), formats=("PNG",)) as image:
+            with Picture.open(io.BytesIO(picture.data), formats=("PNG", "WEBP")) as image:
                 rgba = np.asarray(image.convert("RGBA"))
         except (OSError, ValueError, Picture.DecompressionBombError) as error:
             raise MessageError(f"panel: {error}") from None
@@ -100,6 +118,14 @@ def panel_picture(panel: Panel) -> bytes:
     """PNG: panels are text and drawings, and lossless. Quick rather than small."""
     file = io.BytesIO()
     Picture.fromarray(np.ascontiguousarray(panel.rgba)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def small_picture(panel: Panel) -> bytes:
+    """WebP with losses, for links on which a PNG would take many seconds."""
+    file = io.BytesIO()
+    picture = Picture.fromarray(np.ascontiguousarray(panel.rgba))
+    picture.save(file, "WEBP", quality=SMALL_QUALITY, method=2)
     return file.getvalue()
 
 

@@ -99,6 +99,7 @@ if (has("samples.json")) {
 
 if (has("client.json")) {
   const client = await load("client_messages.js");
+  const { Act, ...prompts } = await load("prompt_messages.js");
   const echo = client.echo(123456789n, null);
   const answer = client.echo(123456789n, 987654321n);
   told.client = [
@@ -109,6 +110,12 @@ if (has("client.json")) {
     client.statistics(30, 41.5, 900, 0.25),
     client.panelMoved({ id: "board", anchorFromPanel: { wxyz: [1, 0, 0, 0], xyz: [1, 2, 3] }, sizeM: [0.5, 0.25] }),
     echo, answer,
+    prompts.prompt(""),
+    prompts.prompt("a \u732b \u{1f63a}", Act.TAKEN),
+    prompts.panelChosen("shelf 0"),
+    prompts.panelDismissed("imagined"),
+    prompts.pinched({ wxyz: [1, 0, 0, 0], xyz: [1, 2, 3] }),
+    prompts.speech(new Int16Array([0, -32768, 32767]), true),
   ].map((bytes) => Buffer.from(bytes).toString("base64"));
 }
 

@@ -1,12 +1,14 @@
 // Taking hold of things: with a pinch beside them, or along a ray.
 //
 // A thing is {reach(point) -> metres or null, hit(origin, direction) -> metres or null, pose(into),
-// moveTo(matrix), resize?(factor), held(bool), released()}: panels, people and the status panel.
+// moveTo(matrix), resize?(factor), held(bool), released({tapped, thrown})}: panels, people and boards.
 
 import { Matrix4, Quaternion, Vector3 } from "./vendor/three.module.min.js";
 
 const REACH_M = 0.08; // a pinch this near takes hold of it
 const LONGEST_RAY_M = 6;
+const TAP_MS = 350, TAP_M = 0.02; // let go sooner and nearer: it was tapped
+const THROWN_M_S = 1.6, THROWN_MS = 120; // let go at this speed, as in overlay/panel_hands.py
 
 /** One pointer that holds one thing. */
 class Hold {
@@ -14,7 +16,29 @@ class Hold {
     this.pointer = pointer;
     this.thing = thing;
     this.byRay = byRay;
+    this.startedAt = performance.now();
+    this.start = this.point(new Vector3());
+    this.path = []; // {at, point} of the last THROWN_MS
     this.restart();
+  }
+
+  /** Where the hand is now, for how it is let go. */
+  note() {
+    const at = performance.now();
+    this.path.push({ at, point: this.point(new Vector3()) });
+    while (this.path.length > 2 && at - this.path[0].at > THROWN_MS) this.path.shift();
+  }
+
+  /** {tapped, thrown} if it is let go now. */
+  end() {
+    const first = this.path[0], last = this.path.at(-1);
+    if (!last) return { tapped: true, thrown: false };
+    const near = last.point.distanceTo(this.start) < TAP_M;
+    const seconds = (last.at - first.at) / 1000;
+    return {
+      tapped: near && performance.now() - this.startedAt < TAP_MS,
+      thrown: seconds > 0 && first.point.distanceTo(last.point) / seconds > THROWN_M_S,
+    };
   }
 
   /** stage_from_pointer as far as this hold follows it. */
@@ -35,6 +59,8 @@ class Hold {
 
 export class Grab {
   constructor() {
+    /** Called with a pointer that pinched where nothing is. */
+    this.onMissed = () => {};
     this.holds = new Map(); // pointer -> Hold
     this.pair = null; // two holds on one thing: {first, second, apart, ...}
   }
@@ -49,6 +75,7 @@ export class Grab {
     for (const pointer of alive) if (pointer.began) this.#take(pointer, things);
     const done = new Set();
     for (const hold of this.holds.values()) {
+      if (hold.place()) hold.note();
       if (done.has(hold.thing) || !hold.place()) continue;
       done.add(hold.thing);
       const other = this.#other(hold);
@@ -72,7 +99,7 @@ export class Grab {
     for (const hold of this.holds.values())
       if (hold.pointer.handedness === pointer.handedness && pointer.handedness !== "none") return;
     const found = this.#beside(pointer, things) ?? this.#along(pointer, things);
-    if (!found) return;
+    if (!found) return this.onMissed(pointer);
     const hold = new Hold(pointer, found.thing, found.byRay);
     this.holds.set(pointer, hold);
     found.thing.held(true);
@@ -103,7 +130,8 @@ export class Grab {
       if (other.place()) other.restart(); // the other hand goes on alone
     } else {
       hold.thing.held(false);
-      hold.thing.released();
+      // A hand that was lost has thrown nothing.
+      hold.thing.released(pointer.seen ? hold.end() : { tapped: false, thrown: false });
     }
   }
 

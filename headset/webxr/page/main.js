@@ -7,11 +7,13 @@ import { Link } from "./link.js";
 import { anchorsOf, Panels, rigidOf, VIEWER_FROM_HEAD } from "./panels.js";
 import { People } from "./people.js";
 import { Pointers } from "./pointers.js";
+import { PromptBoard, PromptLine, SpeakBoard } from "./prompt_line.js";
 import { QuadLayers } from "./quad_layers.js";
 import { viewsOf } from "./sample_views.js";
 import { offered, Sessions } from "./sessions.js";
 import { ShaderPrograms } from "./shader_programs.js";
 import { SpatialSound } from "./spatial_sound.js";
+import { Speech } from "./speech.js";
 import { Stage } from "./stage.js";
 import { StatusBoard, StatusCorner } from "./status_panel.js";
 import { RateMeter } from "./status_text.js";
@@ -34,6 +36,11 @@ class Page {
       report, (message, transfer) => this.link.post(message, transfer));
     this.corner = new StatusCorner(document.querySelector("#status"));
     this.board = new StatusBoard(scene);
+    const form = document.querySelector("#imagine");
+    this.prompt = new PromptLine(form, (message) => this.link.post(message));
+    this.speech = new Speech(
+      form.querySelector(".speak"), (message, transfer) => this.link.post(message, transfer), report);
+    this.promptBoards = [new PromptBoard(scene, this.prompt), new SpeakBoard(scene, this.speech)];
     this.drawn = new RateMeter();
     this.sessions = new Sessions(renderer);
     this.layers = null;
@@ -50,6 +57,7 @@ class Page {
       panelGone: ({ id }) => this.panels.gone(id),
       video: (message) => this.video.receive(message),
       sound: (message) => this.sound.receive(message),
+      words: (message) => this.prompt.receive(message),
     }, report);
     this.stage.beforeDrawing.push(
       (time, frame) => this.#follow(frame),
@@ -58,6 +66,8 @@ class Page {
       () => this.#listen(),
     );
     this.stage.afterDrawing.push((time, frame) => this.#tell(time, frame), () => this.#status());
+    this.grab.onMissed = (pointer) => this.#pinched(pointer);
+    this.stage.orbit.onTap = (ray) => this.#tap(ray);
     this.sessions.addEventListener("start", () => this.#begin());
     this.sessions.addEventListener("end", () => this.#end());
   }
@@ -129,14 +139,14 @@ class Page {
     // Head and hands are told in the world as it lay in the room then: who moves an avatar
     // does not move.
     this.people.seats.stageFromWorld(0, this.worldFromRoom).invert();
-    this.board.seat(viewer, yaw);
+    for (const board of [this.board, ...this.promptBoards]) board.seat(viewer, yaw);
     this.stage.backdrop.yaw = yaw;
   }
 
   #things() {
     const seated = [...this.people.seats.people.keys()];
     const people = seated.map((person) => this.#seated(person));
-    return [...this.panels, this.board, ...people];
+    return [...this.panels, this.board, ...this.promptBoards, ...people];
   }
 
   #seated(person) {
@@ -150,15 +160,47 @@ class Page {
     const { renderer } = this.stage;
     this.displayed = this.people.update(renderer, this.video.isFresh);
     const seats = [...this.people.seats.people.values()];
-    if (seats.length !== this.framed && !renderer.xr.isPresenting) {
-      this.framed = seats.length;
-      if (seats.length) this.stage.orbit.frame(seats);
-    }
     const stageFromWorld = this.people.seats.stageFromWorld(0, WORLD);
     const { stageFromViewer, pointers } = this;
     this.panels.update(anchorsOf({ stageFromWorld, stageFromViewer, pointers }));
+    if (!renderer.xr.isPresenting) this.#frame(seats);
     this.video.update(stageFromWorld);
-    this.board.show(() => this.#state(), this.sessions.session !== null);
+    const { session } = this.sessions, { prompts, speech } = this.link.state;
+    this.board.show(() => this.#state(), session !== null);
+    this.prompt.show(Boolean(prompts));
+    this.speech.show(Boolean(speech));
+    this.promptBoards[0].show(Boolean(prompts), session);
+    this.promptBoards[1].show(Boolean(speech), session);
+  }
+
+  /** Look at all that there is, when there is more or less of it. */
+  #frame(seats) {
+    const beside = [...this.panels].filter(({ isBeside }) => isBeside);
+    const framed = `${seats.length} ${beside.map(({ id }) => id)}`;
+    if (framed === this.framed) return;
+    this.framed = framed;
+    if (!seats.length) return;
+    this.stage.orbit.frame(seats, beside.map((panel) => ({
+      place: new Vector3().setFromMatrixPosition(panel.pose(PANEL)), width: panel.sizeM[0],
+    })));
+  }
+
+  /** A pinch at nothing: pictures may be called there. */
+  #pinched({ grip, kind }) {
+    if (!grip || kind !== "hand" || !this.stageFromViewer) return;
+    const worldFromStage = this.people.seats.stageFromWorld(0, WORLD).invert();
+    // Turned to the viewer, upright.
+    MOUTH.setFromMatrixPosition(grip);
+    FACING.setFromMatrixPosition(this.stageFromViewer).sub(MOUTH);
+    HEAD.makeRotationY(Math.atan2(FACING.x, FACING.z)).setPosition(MOUTH);
+    this.link.post({ type: "pinched", worldFromPinch: rigidOf(HEAD.premultiply(worldFromStage)) });
+  }
+
+  /** A tap on the screen at a panel, {origin, direction}, chooses it. */
+  #tap({ origin, direction }) {
+    const hits = [...this.panels].map((panel) => [panel.hit(origin, direction), panel]);
+    const [nearest] = hits.filter(([distance]) => distance !== null).sort(([a], [b]) => a - b);
+    if (nearest) this.link.post({ type: "panelChosen", id: nearest[1].id });
   }
 
   #layer(frame) {
@@ -238,7 +280,7 @@ class Page {
 }
 
 const TROUBLE_MS = 8000;
-const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4();
+const VIEWER = new Matrix4(), WORLD = new Matrix4(), HEAD = new Matrix4(), PANEL = new Matrix4();
 const MOUTH = new Vector3(), FACING = new Vector3();
 
 /** (75) joints moved to another frame, or null. */

@@ -6,7 +6,10 @@ const NEAREST_M = 0.25, FARTHEST_M = 4;
 const RADIANS_A_PIXEL = 0.006;
 const STEEPEST = 1.2; // radians up or down
 const SHOULDERS_M = 0.25;
+const HEAD_M = 0.16; // of one person beside panels, which may cover the shoulders
+const EDGE_M = 0.02;
 const LOOSE_PER_S = 12; // how fast the camera follows the hand
+const TAP_PX = 6, TAP_MS = 400;
 
 export class Orbit {
   constructor(element, camera, target) {
@@ -16,11 +19,13 @@ export class Orbit {
     this.now = { ...this.wanted };
     this.halfWidth = 0; // metres about the target that are to be seen, if more than one person's
     this.fingers = new Map();
+    /** Called with {origin, direction} of the ray through what was tapped. */
+    this.onTap = () => {};
     element.style.touchAction = "none";
     element.addEventListener("pointerdown", (event) => this.#down(element, event));
     element.addEventListener("pointermove", (event) => this.#move(event));
-    for (const name of ["pointerup", "pointercancel"])
-      element.addEventListener(name, (event) => this.fingers.delete(event.pointerId));
+    element.addEventListener("pointerup", (event) => this.#up(element, event));
+    element.addEventListener("pointercancel", (event) => this.fingers.delete(event.pointerId));
     element.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.#approach(Math.exp(event.deltaY * 0.001));
@@ -32,8 +37,9 @@ export class Orbit {
     this.wanted = { yaw: 0, pitch: 0.02, distance: 0.8 };
   }
 
-  /** Look at everybody: `seats` are their heads' places (metres) and turns about the vertical. */
-  frame(seats) {
+  /** Look at everybody: `seats` are their heads' places (metres) and turns about the vertical;
+   *  `panels`, {place, width}, lie beside them. */
+  frame(seats, panels = []) {
     const middle = new Vector3(), across = new Vector3();
     let yaw = 0;
     for (const seat of seats) {
@@ -41,15 +47,39 @@ export class Orbit {
       yaw += seat.yaw / seats.length;
     }
     across.set(Math.cos(yaw), 0, -Math.sin(yaw));
-    const sides = seats.map(({ place }) => Math.abs(across.dot(place) - across.dot(middle)));
-    this.halfWidth = seats.length > 1 ? SHOULDERS_M + Math.max(...sides) : 0;
+    const shoulders = seats.length > 1 ? SHOULDERS_M : HEAD_M;
+    const spans = [
+      ...seats.map(({ place }) => [place, shoulders]),
+      ...panels.map(({ place, width }) => [place, width / 2 + EDGE_M]),
+    ].map(([place, half]) => [across.dot(place) - across.dot(middle), half]);
+    const left = Math.min(...spans.map(([at, half]) => at - half));
+    const right = Math.max(...spans.map(([at, half]) => at + half));
+    const alone = seats.length === 1 && !panels.length;
+    this.halfWidth = alone ? 0 : (right - left) / 2;
+    middle.addScaledVector(across, (left + right) / 2);
     this.target.set(middle.x, this.target.y, middle.z);
     this.wanted.yaw = yaw;
   }
 
   #down(element, event) {
     element.setPointerCapture(event.pointerId);
-    this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const { clientX: x, clientY: y } = event;
+    this.fingers.set(event.pointerId, { x, y, from: { x, y, at: performance.now() } });
+  }
+
+  #up(element, { pointerId, clientX, clientY }) {
+    const finger = this.fingers.get(pointerId);
+    this.fingers.delete(pointerId);
+    if (!finger || this.fingers.size) return;
+    const { x, y, at } = finger.from;
+    const near = Math.hypot(clientX - x, clientY - y) < TAP_PX;
+    if (!near || performance.now() - at > TAP_MS) return;
+    const box = element.getBoundingClientRect();
+    const across = (2 * (clientX - box.left)) / box.width - 1;
+    const up = 1 - (2 * (clientY - box.top)) / box.height;
+    const origin = this.camera.getWorldPosition(new Vector3());
+    const direction = new Vector3(across, up, 0.5).unproject(this.camera).sub(origin).normalize();
+    this.onTap({ origin, direction });
   }
 
   #move(event) {

@@ -9,6 +9,7 @@ import {
 import { rectangle } from "./grab.js";
 
 const SMALLEST_M = 0.05, LARGEST_M = 3;
+const WALL_M = 0.6; // larger ones stand behind people
 const LABEL_PX = 34, SMALLEST_PX = 384; // as in render/panels.py
 const TELL_EVERY_MS = 100;
 const ONE = new Vector3(1, 1, 1);
@@ -137,6 +138,7 @@ class Panel {
     const { id, anchor, anchorFromPanel, sizeM, image } = message;
     this.id = id;
     this.anchor = anchor;
+    this.generatedBy = message.generatedBy;
     if (!this.isHeld) {
       this.anchorFromPanel.copy(matrixOf(anchorFromPanel));
       this.sizeM = [...sizeM];
@@ -160,6 +162,11 @@ class Panel {
 
   get visible() {
     return this.board.object.visible;
+  }
+
+  /** Whether it stands in the world and is no backdrop: a screen should show all of it. */
+  get isBeside() {
+    return this.visible && this.anchor === "world" && Math.max(...this.sizeM) < WALL_M;
   }
 
   // What Grab asks of a thing.
@@ -197,8 +204,10 @@ class Panel {
     this.board.uniforms.glow.value = held ? 1 : 0;
   }
 
-  released() {
-    this.#tell(true);
+  released({ tapped, thrown }) {
+    if (tapped) this.post({ type: "panelChosen", id: this.id });
+    else if (thrown) this.post({ type: "panelDismissed", id: this.id });
+    else this.#tell(true);
   }
 
   #tell(last) {

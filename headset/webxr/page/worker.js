@@ -1,8 +1,8 @@
 // The page's worker: keeps the socket, the clock and the decoders, so that drawing never waits.
 //
-// To the page: topology, avatar, personGone, panel, panelGone, video, sound, link. From it: sample,
-// displayed, videoDisplayed, panelMoved, wish, stop, and voice: a port to the audio thread, where a
-// person's sound then goes. Times (tMs) are milliseconds since 1970 by this machine's monotonic clock
+// To the page: topology, avatar, personGone, panel, panelGone, video, sound, words, link. From it:
+// sample, displayed, videoDisplayed, panelMoved, panelChosen, panelDismissed, pinched, prompt, speech,
+// wish, stop, and voice: a port to the audio thread, where a person's sound then goes. Times (tMs) are milliseconds since 1970 by this machine's monotonic clock
 // (performance.timeOrigin + performance.now()), in page and worker alike.
 
 import { Blobs } from "./wire/blobs.js";
@@ -11,6 +11,7 @@ import { nowMs, RemoteClock } from "./wire/clock.js";
 import { DatagramLane } from "./wire/datagram_lane.js";
 import { findPart, Kind, milliseconds, nanoseconds, parseMessage, Part, WireError } from "./wire/messages.js";
 import { PersonStream } from "./wire/person_stream.js";
+import * as prompts from "./wire/prompt_messages.js";
 import { packSample, parseView } from "./wire/sample.js";
 import { ServerSocket } from "./wire/server_socket.js";
 import { VideoTexture } from "./wire/texture_video.js";
@@ -36,8 +37,9 @@ class PageWorker {
     this.voices = new Map(); // person -> Voice, where the page gave a port for it
     this.people = new Map();
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: nowMs() };
-    this.controls = false;
+    this.allowed = { controls: false, prompts: false, speech: false };
     this.wish = null;
+    this.words = ""; // of the prompt
     this.videoViews = new Map();
     this.videoShownMs = -Infinity;
     this.videoTold = null; // {frameId, tNs} of the newest picture that the page has
@@ -84,6 +86,17 @@ class PageWorker {
       this.#videoDisplayed(message);
     } else if (message.type === "panelMoved") {
       this.socket.send(client.panelMoved(message));
+    } else if (message.type === "panelChosen") {
+      this.socket.send(prompts.panelChosen(message.id));
+    } else if (message.type === "panelDismissed") {
+      this.socket.send(prompts.panelDismissed(message.id));
+    } else if (message.type === "pinched") {
+      this.socket.send(prompts.pinched(message.worldFromPinch));
+    } else if (message.type === "prompt") {
+      this.words = message.words; // told again to every server that is reached
+      this.socket.send(prompts.prompt(message.words, message.act));
+    } else if (message.type === "speech") {
+      this.socket.send(prompts.speech(message.samples, message.last));
     } else if (message.type === "voice") {
       this.voices.get(message.person)?.close();
       this.voices.set(message.person, new Voice(message.port));
@@ -112,6 +125,7 @@ class PageWorker {
   }
 
   #forgetAll() {
+    this.allowed = { controls: false, prompts: false, speech: false };
     for (const stream of this.people.values()) stream.close();
     this.people.clear();
     this.lane?.close();
@@ -140,7 +154,13 @@ class PageWorker {
     } else if (kind === Kind.SCENE) {
       this.#describe(person, client.readScene(message));
     } else if (kind === Kind.WELCOME) {
-      this.controls = client.readWelcome(message).controls;
+      const { prompts: before } = this.allowed;
+      this.allowed = client.readWelcome(message);
+      if (this.allowed.prompts && !before && this.words) this.socket.send(prompts.prompt(this.words));
+      this.#report();
+    } else if (kind === Kind.PROMPT) {
+      this.words = prompts.readPrompt(message);
+      this.#post({ type: "words", words: this.words });
     } else if (kind === Kind.PANEL) {
       this.#panel(client.readPanel(message));
     } else if (kind === Kind.PANEL_GONE) {
@@ -292,7 +312,7 @@ class PageWorker {
     this.traffic = { bytes: 0, displayed: 0, ages: [], sinceMs: now };
     const payload = now - this.videoShownMs < VIDEO_MS ? "video" : (host?.payload ?? null);
     this.#post({
-      type: "link", state: this.socket.state, ...told, controls: this.controls,
+      type: "link", state: this.socket.state, ...told, ...this.allowed,
       clock: { offsetMs, boundMs }, payload,
       lane: this.lane?.isOpen ?? false, stageMs: { ...host?.stages },
     });

@@ -44,17 +44,20 @@ export const needKey = (person, received) =>
     sections: [{ kind: Part.NEED_KEY, data: packed(8, (view) => view.setUint32(0, received, true)) }],
   });
 
-export const panelMoved = ({ id, anchorFromPanel: { wxyz, xyz }, sizeM }) =>
+/** A pose and a size (width, height), metres. */
+export const placePart = ({ wxyz, xyz }, sizeM) => ({
+  kind: Part.PLACE,
+  data: packed(36, (view) =>
+    [...wxyz, ...xyz, ...sizeM].forEach((n, k) => view.setFloat32(4 * k, n, true)),
+  ),
+});
+
+export const panelMoved = ({ id, anchorFromPanel, sizeM }) =>
   packMessage({
     kind: Kind.PANEL_MOVED,
     sections: [
       { kind: Part.TEXT, data: new TextEncoder().encode(id) },
-      {
-        kind: Part.PLACE,
-        data: packed(36, (view) =>
-          [...wxyz, ...xyz, ...sizeM].forEach((n, k) => view.setFloat32(4 * k, n, true)),
-        ),
-      },
+      placePart(anchorFromPanel, sizeM),
     ],
   });
 
@@ -106,7 +109,11 @@ export function readEcho(message) {
 
 export function readWelcome(message) {
   const view = needPart(message, Part.WELCOME, 8);
-  return { controls: view.getUint16(2, true) === 1, client: view.getUint32(4, true) };
+  const allowed = view.getUint16(2, true);
+  return {
+    controls: Boolean(allowed & 1), prompts: Boolean(allowed & 2), speech: Boolean(allowed & 4),
+    client: view.getUint32(4, true),
+  };
 }
 
 export function readScene(message) {

@@ -14,16 +14,16 @@ export class WireError extends Error {}
 export const Kind = Object.freeze({
   WELCOME: 1, SCENE: 2, AVATAR: 3, PANEL: 4, PANEL_GONE: 5, AUDIO: 6, VIDEO: 7,
   LANE: 8, CODE: 9,
-  ECHO: 64,
+  ECHO: 64, PROMPT: 65,
   HELLO: 128, DISPLAYED: 129, SAMPLE: 130, NEED_KEY: 131, PANEL_MOVED: 132, WISH: 133,
-  STATISTICS: 134,
+  STATISTICS: 134, PANEL_CHOSEN: 135, PANEL_DISMISSED: 136, PINCHED: 137, SPEECH: 138,
 });
 
 export const Part = Object.freeze({
   MESH_KEY: 1, MESH_DELTA: 2, H264: 3, CODE: 4, NODES: 5, OPUS: 6, VIEW: 7,
   WELCOME: 16, SCENE: 17, PANEL: 18, TEXT: 19, LABEL: 20, PNG: 21, WEBP: 22,
   ECHO: 32, HELLO: 33, DISPLAYED: 34, HEAD: 35, LEFT_HAND: 36, RIGHT_HAND: 37, NEED_KEY: 38,
-  PLACE: 39, WISH: 40, STATISTICS: 41, LANE: 42,
+  PLACE: 39, WISH: 40, STATISTICS: 41, LANE: 42, WORDS: 43, PCM: 44,
 });
 
 const PARTS_OF = new Map([
@@ -43,6 +43,11 @@ const PARTS_OF = new Map([
   [Kind.PANEL_MOVED, [Part.TEXT, Part.PLACE]],
   [Kind.WISH, [Part.WISH]],
   [Kind.STATISTICS, [Part.STATISTICS]],
+  [Kind.PROMPT, [Part.WORDS]],
+  [Kind.PANEL_CHOSEN, [Part.TEXT]],
+  [Kind.PANEL_DISMISSED, [Part.TEXT]],
+  [Kind.PINCHED, [Part.PLACE]],
+  [Kind.SPEECH, [Part.PCM]],
 ]);
 
 const padded = (length) => length + ((4 - (length & 3)) & 3);
