@@ -35,7 +35,7 @@ def other_hand(side: str, scale: float = 1.0) -> UserHand:
     return UserHand(HandShape(side, shape.bases * [0.92, 1.0, 1.0], bones)).scaled(scale)
 
 
-def measured(user: UserHand, name: str, count: int = 40, **known: float) -> MeasuredHand:
+def measured(user: UserHand, name: str, count: int = 30, **known: float) -> MeasuredHand:
     random = np.random.default_rng(1)
     measuring = HandMeasuring(user.side)
     for _ in range(count):
@@ -61,7 +61,7 @@ def test_bones_are_measured(name: str) -> None:
     assert bone_error(found.user, truth) < 0.3 * bone_error(UserHand.average("left"), truth)
     assert hand_length(found.user) == pytest.approx(hand_length(truth), rel=0.02)
     assert found.error_after < found.error_before
-    assert found.moments == 40
+    assert found.moments == 30
 
 
 def test_where_the_size_comes_from() -> None:

@@ -41,7 +41,7 @@ SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
 """Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
 LOST = 2.5
 """Median residual of the best view, in usual errors, above which a fit from the last frame is tried
-anew without it. Real hands have 0.5 to 1.2."""
+anew without it. Real hands have 0.4 to 1."""
 CURLED = np.array([1.0, 1.2, 0.8])
 """Radians at the fingers' three joints: where a fit also begins when no net says more."""
 
