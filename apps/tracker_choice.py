@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from apps.pipeline import Tracks
@@ -9,6 +10,7 @@ from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
     from sessions.reader import SessionReader
+    from tracking.tracker import TrackerOptions
 
 
 class ClosingTracker(Tracks, Protocol):
@@ -40,8 +42,8 @@ def recorded_engine(session: SessionReader) -> str:
     return session.header.notes.get("tracker", "mediapipe" if tracked else "")
 
 
-def open_tracker(name: str) -> ClosingTracker:
-    """The shipped tracker with this engine.
+def open_tracker(name: str, options: TrackerOptions | None = None) -> ClosingTracker:
+    """The shipped tracker with this engine, and `options` else.
 
     Raises UsageError for an unknown one, FailedError where this machine cannot run it.
     """
@@ -49,6 +51,6 @@ def open_tracker(name: str) -> ClosingTracker:
 
     engine = tracker_engine(name)
     try:
-        return Tracker.open(TrackerOptions(engine=engine))
+        return Tracker.open(replace(options or TrackerOptions(), engine=engine))
     except (ImportError, RuntimeError) as error:
         raise FailedError(f"--tracker {engine}: {error}, or --tracker litert") from error

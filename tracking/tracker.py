@@ -36,6 +36,7 @@ from tracking.engines.mediapipe_tasks import (
     require_bundle,
 )
 from tracking.gaze import gaze_from_iris
+from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
@@ -43,6 +44,7 @@ from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
 from tracking.region import SHAKES
 from tracking.subject import Subject
+from tracking.user_hand import UserHand
 
 FACE_BUNDLE, HAND_BUNDLE = "models/face_landmarker.task", "models/hand_landmarker.task"
 """Assets: the networks, whatever runs them."""
@@ -83,6 +85,9 @@ class TrackerOptions:
     """Quiets the joints; the face is filtered by its engine."""
     face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
     """How the face's landmarks are held to the skin by optical flow; None: not at all."""
+    own_hands: tuple[UserHand, ...] = ()
+    """The person's hands, where they were measured: fitted with these bones. Others are taken as
+    of average size, with whatever bones the engine gives them in each frame."""
     patience_s: float = 30.0
     """Seconds to wait for an engine before it counts as hung."""
     face_model: Path | None = None
@@ -135,6 +140,7 @@ class Tracker(Closing):
         self._face_flow: LandmarkFlow | None = None
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
+        self._hand_fitting = HandFitting(options.own_hands)
         self._closed = False
         self._prepare_engines()
         self._begin()
@@ -237,6 +243,7 @@ class Tracker(Closing):
         self._hands_before: tuple[HandMarks, ...] = ()
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
         self._subject.follow(None)
+        self._hand_fitting.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
         for slot in self._slots():
@@ -310,7 +317,10 @@ class Tracker(Closing):
         world_from_head: Rigid | None,
         face: npt.NDArray[np.float32] | None,
     ) -> HandPose | None:
-        pose = place_hand(frame.camera, hand, world_from_head)
+        if self._hand_fitting.knows(hand.side):
+            pose = self._hand_fitting.place(frame.camera, hand, frame.t_ns)
+        else:
+            pose = place_hand(frame.camera, hand, world_from_head)
         if pose is None or face is None or world_from_head is None:
             return pose
         return None if lies_on_face(hand, pose, face, frame.camera, world_from_head) else pose
