@@ -19,10 +19,11 @@ from tracking.association import hand_size, one_hand_a_side
 from tracking.canonical_face import CanonicalFace, read_canonical_face
 from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture
 from tracking.engine_slot import EngineSlot
-from tracking.gaze import gaze_from_iris
+from tracking.face_details import FaceDetails
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
+from tracking.neutral_face import NeutralFace
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
 
@@ -58,6 +59,8 @@ class TrackerOptions:
     """Quiets the joints; the face is filtered by its engine."""
     face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
     """How the face's landmarks are held to the skin by optical flow; None: not at all."""
+    neutral: NeutralFace | None = None
+    """The person's face at rest, from which expressions are measured; None: the average one's."""
     patience_s: float = 30.0
     """Seconds to wait for an engine before it counts as hung."""
     face_model: Path | None = None
@@ -103,6 +106,8 @@ class Tracker(Closing):
         self._face_flow: LandmarkFlow | None = None
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
+        self.details = FaceDetails(options.neutral)
+        """Of the face; `details.ask_neutral` learns the person's rest."""
         self._closed = False
         self._prepare_engines()
         self._begin()
@@ -163,7 +168,11 @@ class Tracker(Closing):
         found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
 
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
-        face = self._face_pose(frame.camera, marks, moved) if marks is not None else None
+        face = None
+        if marks is not None:
+            face = self._face_pose(frame.camera, frame.t_ns, marks, moved)
+        if face is None:
+            self.details.unseen(frame.t_ns)
         hands = self._hand_poses(
             frame,
             tuple(_enlarged_hand(hand, scale) for hand in found_hands),
@@ -215,6 +224,7 @@ class Tracker(Closing):
         self._last_ms = -1
         self._hands_before: tuple[HandMarks, ...] = ()
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
+        self.details.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
         for slot in self._slots():
@@ -235,7 +245,11 @@ class Tracker(Closing):
         self._last_ns = frame.t_ns
 
     def _face_pose(
-        self, camera: Camera, marks: FaceMarks, moved: npt.NDArray[np.float64] | None
+        self,
+        camera: Camera,
+        t_ns: int,
+        marks: FaceMarks,
+        moved: npt.NDArray[np.float64] | None,
     ) -> FacePose | None:
         if self._canonical is None:
             return None
@@ -246,7 +260,7 @@ class Tracker(Closing):
         if fit.error >= WORST_FACE_ERROR:
             return None
         camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
-        gaze = gaze_from_iris(fit.landmarks, marks.blendshapes, camera_in_head)
+        detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head)
         # MediaPipe keeps its own score to itself. This one says how much of the face is in the
         # picture and how well a human face explains the landmarks.
         confidence = (1.0 - (fit.error / WORST_FACE_ERROR) ** 2) * part_inside(
@@ -254,7 +268,7 @@ class Tracker(Closing):
         )
         # The head's pose is the network's own: along outlines flow can follow the room behind.
         landmarks = fit.landmarks if moved is None else fit.landmarks_moved(camera, moved)
-        return FacePose(marks.blendshapes, landmarks, gaze, fit.world_from_head, confidence)
+        return FacePose(detail.blendshapes, landmarks, detail.gaze, fit.world_from_head, confidence)
 
     def _hand_poses(
         self,
