@@ -56,13 +56,23 @@ def open_stages(
     with contextlib.ExitStack() as opened:
         if avatar is None:
             avatar = opened.enter_context(open_avatar(preview.avatar))
+        if preview.predict_ms > 0.0:
+            from apps.predicted_avatar import PredictedAvatar
+
+            avatar = PredictedAvatar(avatar, preview.predict_ms / 1000.0)
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
-            from tracking.tracker import Tracker
+            from apps.own_face import NeutralLearning, neutral_for
+            from tracking.tracker import Tracker, TrackerOptions
 
-            tracker = opened.enter_context(Tracker.open())
+            own = Tracker.open(TrackerOptions(neutral=neutral_for(source)))
+            tracker = opened.enter_context(own)
+            if preview.neutral is not None:
+                learning = NeutralLearning(own.details, source.live)
+                learning.ask(preview.neutral)
+                opened.callback(learning.close)
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 

@@ -156,12 +156,13 @@ class Record:
     def _stages(self, source: FrameSource, code: bool, opened: ExitStack) -> Stages:
         import cv2
 
+        from apps.own_face import neutral_for
         from apps.pipeline import Stages
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
         from avatar.opening import open_avatar
-        from tracking.tracker import Tracker
+        from tracking.tracker import Tracker, TrackerOptions
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        tracker = opened.enter_context(Tracker.open())
+        tracker = opened.enter_context(Tracker.open(TrackerOptions(neutral=neutral_for(source))))
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

@@ -39,13 +39,18 @@ class ClosingAvatar(Codes, Protocol):
     def close(self) -> None: ...
 
 
-def open_tracker(engine: str) -> ClosingTracker:
-    """The shipped tracker with this engine. Raises UsageError for an unknown one."""
+def open_tracker(engine: str, neutral: str | None = None) -> ClosingTracker:
+    """The shipped tracker with this engine, and the calm face that a session's header holds.
+
+    Raises UsageError for an unknown engine, ValueError for a damaged face.
+    """
+    from tracking.neutral_face import NeutralFace
     from tracking.tracker import Tracker, TrackerOptions
 
     if engine not in TRACKERS:
         raise UsageError(f"--tracker {engine}: expected {' or '.join(TRACKERS)}")
-    return Tracker.open(TrackerOptions(engine=engine))
+    rest = None if neutral is None else NeutralFace.from_json(neutral)
+    return Tracker.open(TrackerOptions(engine=engine, neutral=rest))
 
 
 def open_avatar(name: str) -> ClosingAvatar:
@@ -59,7 +64,7 @@ def open_avatar(name: str) -> ClosingAvatar:
 class ReplayParts:
     """What opens tracker and avatar of a replay, by the names on the command line."""
 
-    open_tracker: Callable[[str], ClosingTracker] = open_tracker
+    open_tracker: Callable[[str, str | None], ClosingTracker] = open_tracker
     open_avatar: Callable[[str], ClosingAvatar] = open_avatar
 
 

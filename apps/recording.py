@@ -55,6 +55,14 @@ class RecordingOptions:
     consent: str = CONSENT
 
 
+def _own_face(source: FrameSource) -> dict[str, str]:
+    """What the tracker measures expressions from, where that is the user's own calm face."""
+    from apps.own_face import NOTE, neutral_for
+
+    neutral = neutral_for(source)
+    return {} if neutral is None else {NOTE: neutral.to_json()}
+
+
 class RecordSource(Protocol):
     """A sound track, a microphone or another camera, opened."""
 
@@ -97,6 +105,7 @@ class Recording(Closing):
                 "live": "yes" if source.live else "no",
                 "lossless": "yes" if options.lossless else "no",
                 "seams": ",".join(options.seams),
+                **_own_face(source),
             },
         )
         self.writer = SessionWriter(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 
+from apps.own_face import NOTE
 from apps.pipeline import Draw, Stages
 from apps.recorded_stages import ClosingTracker, RecordedStates, ReplayedAvatar, ReplayParts
 from apps.session_moments import Moment, MomentOptions, chosen_source, first_seam
@@ -123,7 +124,9 @@ class Replay(Closing):
     def _open_tracker(self) -> ClosingTracker:
         if self.seam != "frames":
             return RecordedStates(self._moment)
-        tracker = self._parts.open_tracker(self.options.tracker)
+        tracker = self._parts.open_tracker(
+            self.options.tracker, self.session.header.notes.get(NOTE)
+        )
         self._opened.callback(tracker.close)
         return tracker
 

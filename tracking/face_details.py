@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from streams.tracked_state import PartConfidence
 from tracking.contact import Gaps, closed_shapes
 from tracking.gaze import gaze_from_iris
 from tracking.gaze_memory import GazeMemory
 from tracking.neutral_face import CalmMoment, NeutralFace, NotCalmError, learn_neutral
+from tracking.visibility import ALL_SEEN, PartsSeen
 
+FROM_OTHER_EYE = 0.4
+"""Of an eye's confidence that the other one has, whose iris is not seen."""
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
@@ -28,8 +32,15 @@ class FaceDetail:
     """(52,) float32 0..1, ARKit's order."""
     gaze: Float32
     """(2, 3) float32 unit vectors, head frame, the person's left eye first."""
-    iris_seen: tuple[float, float]
-    """0..1: how much of each eye's iris there was to be believed, left first."""
+    parts: PartConfidence
+
+
+def _parts(believed: tuple[float, float], mouth: float) -> PartConfidence:
+    left, right = believed
+    # Eyes turn together, so what one does tells of the other, but not whether it looks nearer.
+    return PartConfidence(
+        max(left, FROM_OTHER_EYE * right), max(right, FROM_OTHER_EYE * left), mouth
+    )
 
 
 class FaceDetails:
@@ -61,20 +72,27 @@ class FaceDetails:
         return self._said
 
     def of(
-        self, t_ns: int, landmarks: Float32, blendshapes: Float32, camera_in_head: Array
+        self,
+        t_ns: int,
+        landmarks: Float32,
+        blendshapes: Float32,
+        camera_in_head: Array,
+        seen: PartsSeen = ALL_SEEN,
     ) -> FaceDetail:
         """`landmarks` (478, 3) metres, head frame; `blendshapes` (52,) as the network gives them;
-        `camera_in_head` (3,) metres."""
+        `camera_in_head` (3,) metres; `seen` how much of its parts the picture shows."""
         gaps, calm = Gaps.of(landmarks), self.neutral
         own = gaps if calm is None else gaps.against(calm.gaps)
-        look = gaze_from_iris(landmarks, blendshapes, camera_in_head, own)
+        look = gaze_from_iris(landmarks, blendshapes, camera_in_head, own, seen.eyes)
         self._learn(t_ns, CalmMoment(blendshapes, gaps, (look.yaw, look.pitch), camera_in_head))
         if calm is not None:
             blendshapes = calm.freed(blendshapes)
             yaw, pitch = calm.gaze
             look = replace(look, yaw=look.yaw - yaw, pitch=look.pitch - pitch)
         look = self._memory.follow(t_ns, look)
-        return FaceDetail(closed_shapes(blendshapes, own), look.vectors(), look.believed)
+        return FaceDetail(
+            closed_shapes(blendshapes, own), look.vectors(), _parts(look.believed, seen.mouth)
+        )
 
     def unseen(self, t_ns: int) -> None:
         """A picture without a face."""

@@ -86,36 +86,36 @@ def gaze_from_iris(
     blendshapes: npt.NDArray[np.floating],
     camera_in_head: Array,
     gaps: Gaps | None = None,
+    seen: tuple[float, float] = (1.0, 1.0),
 ) -> Look:
     """Where the eyes look in this picture alone.
 
     `landmarks` (478, 3) metres in the head frame, on the rays of the camera that stands at
     `camera_in_head` (3,) metres; `blendshapes` (52,) 0..1 in ARKit's order; `gaps` between the
-    lids, by default the landmarks' own.
+    lids, by default the landmarks' own; `seen` 0..1 how much of each eye is in the picture, left
+    first: a covered eye follows the other one.
     """
     marks = np.asarray(landmarks, np.float64)
     shapes = np.asarray(blendshapes, np.float64)
     lids = (gaps or Gaps.of(marks)).lids
     # Angles: yaw grows to the person's left (+x), pitch upwards; 0 looks straight ahead (+z).
-    seen = [_iris_angles(marks, camera_in_head, side, lids[side]) for side in (0, 1)]
+    found = [_iris_angles(marks, camera_in_head, side, lids[side]) for side in (0, 1)]
     told = [_shape_angles(shapes, side) for side in ("Left", "Right")]
-    say = [_say(lids[side], camera_in_head, side) for side in (0, 1)]
+    say = [_say(lids[side], camera_in_head, side) * seen[side] for side in (0, 1)]
 
     both = say[0] * say[1]
     # Positive when the axes cross in front of the face: then the right eye looks further left.
-    apparent = seen[1][0] - seen[0][0]
+    apparent = found[1][0] - found[0][0]
     convergence = both * min(max(apparent - FALSE_CONVERGENCE, 0.0), MOST_CONVERGENCE)
     lean = both * min(max(apparent, 0.0), FALSE_CONVERGENCE + MOST_CONVERGENCE) / 2.0
-    seen_half = np.array([lean, -lean])
+    half = np.array([lean, -lean])
     unseen = (1.0 - say[0]) * (1.0 - say[1])
     total = say[0] + say[1] + unseen
     told_yaw, told_pitch = np.mean(told, axis=0)
     yaw = (
-        say[0] * (seen[0][0] + seen_half[0])
-        + say[1] * (seen[1][0] + seen_half[1])
-        + unseen * told_yaw
+        say[0] * (found[0][0] + half[0]) + say[1] * (found[1][0] + half[1]) + unseen * told_yaw
     ) / total
-    pitch = (say[0] * seen[0][1] + say[1] * seen[1][1] + unseen * told_pitch) / total
+    pitch = (say[0] * found[0][1] + say[1] * found[1][1] + unseen * told_pitch) / total
     return Look(float(yaw), float(pitch), convergence, (say[0], say[1]))
 
 

@@ -13,6 +13,7 @@ from assets.manifest import asset_path
 from streams.camera import Camera
 from streams.closing import Closing
 from streams.frame import Frame
+from streams.projection import project
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tracking.association import hand_size, one_hand_a_side
@@ -26,6 +27,7 @@ from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.neutral_face import NeutralFace
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
+from tracking.visibility import ALL_SEEN, PartsSeen, hand_seen, parts_seen
 
 LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
@@ -170,7 +172,8 @@ class Tracker(Closing):
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
         face = None
         if marks is not None:
-            face = self._face_pose(frame.camera, frame.t_ns, marks, moved)
+            seen = ALL_SEEN if found_face is None else parts_seen(picture, found_face.landmarks)
+            face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
         if face is None:
             self.details.unseen(frame.t_ns)
         hands = self._hand_poses(
@@ -179,6 +182,7 @@ class Tracker(Closing):
             face.world_from_head if face is not None else None,
             marks.landmarks if marks is not None else None,
         )
+        hands = tuple(_as_seen(hand, picture, frame.camera, scale) for hand in hands)
         return TrackedState(frame.t_ns, frame.camera.name, face, hands)
 
     def _prepare_engines(self) -> None:
@@ -250,6 +254,7 @@ class Tracker(Closing):
         t_ns: int,
         marks: FaceMarks,
         moved: npt.NDArray[np.float64] | None,
+        seen: PartsSeen,
     ) -> FacePose | None:
         if self._canonical is None:
             return None
@@ -260,15 +265,21 @@ class Tracker(Closing):
         if fit.error >= WORST_FACE_ERROR:
             return None
         camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
-        detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head)
+        detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head, seen)
         # MediaPipe keeps its own score to itself. This one says how much of the face is in the
-        # picture and how well a human face explains the landmarks.
-        confidence = (1.0 - (fit.error / WORST_FACE_ERROR) ** 2) * part_inside(
-            camera, marks.landmarks
-        )
+        # picture, how much of it is seen there, and how well a human face explains the landmarks.
+        explained = 1.0 - (fit.error / WORST_FACE_ERROR) ** 2
+        confidence = explained * part_inside(camera, marks.landmarks) * seen.face
         # The head's pose is the network's own: along outlines flow can follow the room behind.
         landmarks = fit.landmarks if moved is None else fit.landmarks_moved(camera, moved)
-        return FacePose(detail.blendshapes, landmarks, detail.gaze, fit.world_from_head, confidence)
+        return FacePose(
+            detail.blendshapes,
+            landmarks,
+            detail.gaze,
+            fit.world_from_head,
+            confidence,
+            detail.parts,
+        )
 
     def _hand_poses(
         self,
@@ -333,6 +344,15 @@ def _enlarged_face(marks: FaceMarks, scale: tuple[float, float]) -> FaceMarks:
     to = np.array([scale[0], scale[1], scale[0]], np.float32)
     half = np.array([0.5, 0.5, 0.0], np.float32)
     return replace(marks, landmarks=(marks.landmarks + half) * to - half)
+
+
+def _as_seen(
+    hand: HandPose, picture: Picture, camera: Camera, scale: tuple[float, float]
+) -> HandPose:
+    """With the confidence that the picture leaves it."""
+    pixels, _ = project(camera, hand.joints)
+    seen = hand_seen(picture, (pixels + 0.5) / np.array(scale) - 0.5)
+    return replace(hand, confidence=hand.confidence * seen)
 
 
 def _enlarged_hand(marks: HandMarks, scale: tuple[float, float]) -> HandMarks:
