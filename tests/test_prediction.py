@@ -12,7 +12,7 @@ from streams.hand_skeleton import joint_angles, wrist_frame
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tracking.evaluation import rotation_error_deg
-from tracking.prediction import PredictionOptions, predict
+from tracking.prediction import PredictionOptions, _speeds, predict
 
 AHEAD = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (2, 1))
 STEP_NS = 33_333_333
@@ -138,3 +138,19 @@ def test_shapes_stay_in_their_range_and_other_sources_have_no_say() -> None:
 def test_options_are_checked(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         PredictionOptions(**{name: 0.0})
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_speeds_are_those_of_fitted_lines(seed: int) -> None:
+    """All at once by running sums, against one line after the other."""
+    rng = np.random.default_rng(seed)
+    times = np.cumsum(rng.uniform(0.005, 0.06, 30))
+    times -= times[-1]
+    values = rng.normal(size=(30, 4))
+    speeds = _speeds(times, values, 0.08)
+    for k in range(30):
+        inside = (times >= times[k] - 0.08 - 1e-9) & (times <= times[k])
+        expected = np.zeros(4)
+        if inside.sum() > 1:
+            expected = np.polyfit(times[inside], values[inside], 1)[0]
+        np.testing.assert_allclose(speeds[k], expected, atol=1e-5)

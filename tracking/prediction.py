@@ -27,6 +27,10 @@ Array = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 
+FEWEST = 4
+"""Moments to judge by."""
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionOptions:
     """How far, and from what."""
@@ -141,36 +145,33 @@ def carried_on(times: Array, values: Array, ahead_s: float, options: PredictionO
     if len(times) < 3:
         return none
     reach = options.damping_s * (1.0 - float(np.exp(-ahead_s / options.damping_s)))
-    foretold, came = 0.0, 0.0
-    count = 0
-    for k in range(1, len(times)):
-        then = times[k] + ahead_s
-        if then > times[-1]:
-            break
-        step = _speed(times, values, k, options.window_s) * reach
-        after = int(np.searchsorted(times, then))
-        before = max(after - 1, 0)
-        share = (then - times[before]) / max(times[after] - times[before], 1e-9)
-        moved = values[before] + share * (values[after] - values[before]) - values[k]
-        foretold += float(step @ step)
-        came += float(step @ moved)
-        count += 1
-    if count < FEWEST or foretold <= 0.0:
+    speeds = _speeds(times, values, options.window_s)
+    asked = np.flatnonzero(times[1:] + ahead_s <= times[-1]) + 1
+    if len(asked) < FEWEST:
         return none
-    trust = min(max(came / foretold, 0.0), 1.0)
-    return trust * reach * _speed(times, values, len(times) - 1, options.window_s)
+    then = times[asked] + ahead_s
+    after = np.searchsorted(times, then)
+    share = (then - times[after - 1]) / (times[after] - times[after - 1])
+    came = values[after - 1] + share[:, None] * (values[after] - values[after - 1]) - values[asked]
+    foretold = speeds[asked] * reach
+    power = float((foretold * foretold).sum())
+    if power <= 0.0:
+        return none
+    trust = min(max(float((foretold * came).sum()) / power, 0.0), 1.0)
+    return trust * reach * speeds[-1]
 
 
-FEWEST = 4
-"""Moments to judge by."""
+def _speeds(times: Array, values: Array, window_s: float) -> Array:
+    """(N, D) units a second at each moment: least squares of a line through the window before."""
+    begin = np.searchsorted(times, times - window_s - 1e-9)
+    end = np.arange(len(times)) + 1
+    count = (end - begin)[:, None].astype(np.float64)
+    t, v = times[:, None], values - values[-1]
 
+    def summed(x: Array) -> Array:
+        sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
+        return sums[end] - sums[begin]
 
-def _speed(times: Array, values: Array, at: int, window_s: float) -> Array:
-    """(D,) units a second at moment `at`: least squares of a line through the window before it."""
-    begin = int(np.searchsorted(times, times[at] - window_s - 1e-9))
-    t = times[begin : at + 1] - times[begin : at + 1].mean()
-    spread = float(t @ t)
-    if spread <= 0.0:
-        return np.zeros(values.shape[1])
-    part = values[begin : at + 1]
-    return (t @ (part - part.mean(0))) / spread
+    spread = summed(t * t) - summed(t) ** 2 / count
+    together = summed(t * v) - summed(t) * summed(v) / count
+    return np.where(spread > 1e-9, together / np.maximum(spread, 1e-9), 0.0)
