@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from apps.tracked_parts import write_whole
 
 if TYPE_CHECKING:
     from tracking.user_hand import UserHand
@@ -46,12 +47,5 @@ def keep_own_hands(hands: Sequence[UserHand]) -> Path:
 
     path = own_hands_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(hands_to_json(hands))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, hands_to_json(hands).encode())
     return path

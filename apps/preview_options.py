@@ -38,6 +38,12 @@ class PreviewOptions:
     """The source camera's angle of view along the longer side of its picture."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
+    neutral: float | None = None
+    """Learn your calm face from the first so many seconds (look into the camera, lips together);
+    kept for your cameras. In a window the key N does it too."""
+    predict_ms: float = 0.0
+    """Draw head and hands so far ahead of the camera's picture, at most 100: as old as pictures are
+    here when they are shown."""
     text: str | None = None
     """Show this text on a panel."""
     image: Path | None = None
@@ -94,6 +100,19 @@ class PreviewOptions:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")
+        if self.neutral is not None and not 1.0 <= self.neutral <= 60.0:
+            raise UsageError(f"--neutral {self.neutral:g}: expected 1 to 60 seconds")
+        if not 0.0 <= self.predict_ms <= 100.0:
+            raise UsageError(f"--predict-ms {self.predict_ms:g}: expected 0 to 100")
+        if self.source.startswith("session:") and (self.neutral is not None or self.predict_ms > 0):
+            raise UsageError("--neutral and --predict-ms are for cameras and videos, not sessions")
+        if self.predict_ms > 0.0 and (self.room is not None or self.debug_3d):
+            raise UsageError("--predict-ms draws here alone; leave --room and --debug-3d away")
+        if self.record is not None and (self.neutral is not None or self.predict_ms > 0.0):
+            raise UsageError(
+                "--record keeps what was seen, the same way throughout; leave --predict-ms away, "
+                "and learn --neutral before"
+            )
         if self.generated_by is not None and self.image is None:
             raise UsageError("--generated-by says who made --image; give --image PATH too")
         if self.generated_by is not None and not self.generated_by.strip():

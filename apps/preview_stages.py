@@ -57,18 +57,29 @@ def open_stages(
     with contextlib.ExitStack() as opened:
         if avatar is None:
             avatar = opened.enter_context(open_avatar(preview.avatar))
+        if preview.predict_ms > 0.0:
+            from apps.predicted_avatar import PredictedAvatar
+
+            avatar = PredictedAvatar(avatar, preview.predict_ms / 1000.0)
         if draw is None:
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
+            from apps.own_face import NeutralLearning, neutral_for
             from apps.own_hands import own_hands
             from tracking.tracker import TrackerOptions
 
             # Only a camera shows this user for certain; and who replays a session's frames must
             # get the hands that it holds, without a file of this machine.
-            own = own_hands() if source.live and preview.record is None else ()
-            tracker = open_tracker(preview.tracker, TrackerOptions(own_hands=own))
-            opened.callback(tracker.close)
+            hands = own_hands() if source.live and preview.record is None else ()
+            wanted = TrackerOptions(own_hands=hands, neutral=neutral_for(source))
+            own = open_tracker(preview.tracker, wanted)
+            opened.callback(own.close)
+            tracker = own
+            if preview.neutral is not None:
+                learning = NeutralLearning(own.details, source.live)
+                learning.ask(preview.neutral)
+                opened.callback(learning.close)
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 

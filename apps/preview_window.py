@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apps.meter import Meter
+from apps.own_face import KEY, NeutralLearning, learning_of
 from apps.pacing import PacedSource
 from apps.pipeline import Draw, Drawn, Pipeline, Taps
 from apps.preview_options import PreviewOptions
@@ -58,7 +59,9 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
             open_stages(preview, source, _drawing(window, imagined), board=board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
-            _show(window, pipeline, Hud(meter), preview.seconds, imagined)
+            fixed = not source.live or preview.record is not None
+            learning = None if fixed else learning_of(stages.tracker)
+            _show(window, pipeline, Hud(meter), preview.seconds, imagined, learning)
         if source.damaged and not loop:
             raise FailedError(
                 f"{preview.source}: is damaged or cut off; what can be read of it was shown. "
@@ -117,6 +120,7 @@ def _show(
     hud: Hud,
     seconds: float | None,
     imagining: Imagining | None,
+    learning: NeutralLearning | None,
 ) -> None:
     imagined = None if imagining is None else imagining.panels
     followed = None if imagining is None else imagining.followed
@@ -135,6 +139,11 @@ def _show(
             if shown is not None:
                 imagined.refresh(shown.frame.t_ns)
             lines = (*lines, *imagined.lines())
+        elif learning is not None:
+            keys = [event.key for event in window.take_events() if event.kind == "key"]
+            if KEY in keys:
+                learning.ask()
+            lines = (*lines, learning.line() or "N learns your calm face")
         # Without a new picture the old one is shown again, so that the window answers its user.
         window.show(None if shown is None else shown.frame.rgb, lines)
         if seconds is not None and time.monotonic() - begun >= seconds:

@@ -123,6 +123,7 @@ def _tracking() -> Finding:
     import numpy as np
 
     from streams.camera import Camera
+    from streams.face_shapes import UNTRACKED_SHAPES
     from streams.frame import Frame
     from tracking.tracker import Tracker, TrackerOptions
 
@@ -134,7 +135,9 @@ def _tracking() -> Finding:
     if state.face is not None:
         return Finding("tracking", "fail", "sees a face in a black picture", _MEND["tracking"])
     ready_s = time.perf_counter() - begun
-    return Finding("tracking", "ok", f"face and hands by {engine}, ready in {ready_s:.1f} s")
+    unseen = ", ".join(UNTRACKED_SHAPES)
+    text = f"face and hands by {engine}, ready in {ready_s:.1f} s; shapes not available: {unseen}"
+    return Finding("tracking", "ok", text)
 
 
 def _avatar() -> Finding:

@@ -161,13 +161,15 @@ class Record:
     def _stages(self, source: FrameSource, code: bool, opened: ExitStack) -> Stages:
         import cv2
 
+        from apps.own_face import neutral_for
         from apps.pipeline import Stages
         from apps.tracker_choice import open_tracker
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
         from avatar.opening import open_avatar
+        from tracking.tracker import TrackerOptions
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        tracker = open_tracker(self.tracker)
+        tracker = open_tracker(self.tracker, TrackerOptions(neutral=neutral_for(source)))
         opened.callback(tracker.close)
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

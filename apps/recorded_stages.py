@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from apps.pipeline import Codes
 from apps.session_moments import Moment
@@ -15,6 +15,9 @@ from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
 from streams.tracked_state import TrackedState
 from streams.view import View
+
+if TYPE_CHECKING:
+    from tracking.tracker import TrackerOptions
 
 
 class ClosingAvatar(Codes, Protocol):
@@ -39,7 +42,7 @@ def open_avatar(name: str) -> ClosingAvatar:
 class ReplayParts:
     """What opens tracker and avatar of a replay, by the names on the command line."""
 
-    open_tracker: Callable[[str], ClosingTracker] = open_tracker
+    open_tracker: Callable[[str, TrackerOptions], ClosingTracker] = open_tracker
     open_avatar: Callable[[str], ClosingAvatar] = open_avatar
 
 

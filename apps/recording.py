@@ -58,6 +58,14 @@ class RecordingOptions:
     """The engine that tracks; "" where none does."""
 
 
+def _own_face(source: FrameSource) -> dict[str, str]:
+    """What the tracker measures expressions from, where that is the user's own calm face."""
+    from apps.own_face import NOTE, neutral_for
+
+    neutral = neutral_for(source)
+    return {} if neutral is None else {NOTE: neutral.to_json()}
+
+
 class RecordSource(Protocol):
     """A sound track, a microphone or another camera, opened."""
 
@@ -101,6 +109,7 @@ class Recording(Closing):
                 "lossless": "yes" if options.lossless else "no",
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
+                **_own_face(source),
             },
         )
         self.writer = SessionWriter(

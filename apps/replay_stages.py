@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 
+from apps.own_face import NOTE
 from apps.pipeline import Draw, Stages
 from apps.recorded_stages import RecordedStates, ReplayedAvatar, ReplayParts
 from apps.session_moments import Moment, MomentOptions, chosen_source, first_seam
@@ -133,7 +134,12 @@ class Replay(Closing):
     def _open_tracker(self) -> ClosingTracker:
         if self.seam != "frames":
             return RecordedStates(self._moment)
-        tracker = self._parts.open_tracker(self.tracker_name)
+        from tracking.neutral_face import NeutralFace
+        from tracking.tracker import TrackerOptions
+
+        kept = self.session.header.notes.get(NOTE)
+        neutral = None if kept is None else NeutralFace.from_json(kept)
+        tracker = self._parts.open_tracker(self.tracker_name, TrackerOptions(neutral=neutral))
         self._opened.callback(tracker.close)
         return tracker
 

@@ -70,11 +70,11 @@ def open_synthetic(
     if options is None:
         camera = Camera.from_fov((512, 512), name=f"synthetic {scene}")
         options = SyntheticOptions(camera, noise=1.5)
-    artist = _Artist(View.from_camera(options.camera), avatar_id)
+    artist = Artist(View.from_camera(options.camera), avatar_id)
     return SyntheticPerson(open_scene(scene), artist, options, release=artist.close)
 
 
-class _Artist:
+class Artist:
     """Draws states with an avatar and a renderer of its own, opened at the first picture so that
     the OpenGL context belongs to the thread that uses it."""
 

@@ -10,7 +10,7 @@ from apps.usage import FailedError, UsageError
 
 if TYPE_CHECKING:
     from sessions.reader import SessionReader
-    from tracking.tracker import TrackerOptions
+    from tracking.tracker import Tracker, TrackerOptions
 
 
 class ClosingTracker(Tracks, Protocol):
@@ -42,7 +42,7 @@ def recorded_engine(session: SessionReader) -> str:
     return session.header.notes.get("tracker", "mediapipe" if tracked else "")
 
 
-def open_tracker(name: str, options: TrackerOptions | None = None) -> ClosingTracker:
+def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     """The shipped tracker with this engine, and `options` else.
 
     Raises UsageError for an unknown one, FailedError where this machine cannot run it.

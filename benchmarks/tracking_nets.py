@@ -90,9 +90,9 @@ class TrackingNets:
             works: dict[str, Callable[[], object]] = {}
             for name, source in engines.items():
                 net = source.open(network)
-                works[name] = lambda net=net: net(one)
+                works[name] = lambda net=net, one=one: net(one)
                 if network == "hand_landmarks":
-                    works[f"{name}, both hands"] = lambda net=net: net(two)
+                    works[f"{name}, both hands"] = lambda net=net, two=two: net(two)
             cost = by_turns(works, self.turns)
             for name, ms in cost.items():
                 peer = cost["litert, both hands" if name.endswith("hands") else "litert"]

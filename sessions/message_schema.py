@@ -5,7 +5,9 @@ them. Inside, the same field is read and written as bytes: on the wire both are 
 little-endian numbers (Protocol Buffers' encoding guide, "packed"), and a frame's 1434 landmark
 coordinates need no Python list. `published_class` is the slow twin of `message_class`.
 
-Published messages never change: a change makes `visavis.v2`, beside which version 1 stays readable.
+Published fields never change: a change makes `visavis.v2`, beside which version 1 stays readable.
+An optional message may be added at a message's end; readers before it pass over it (Protocol
+Buffers keep unknown fields), and files before it are read as without.
 Pictures and sound keep Foxglove's public names, which viewers know; our own fields have numbers
 from 100 on.
 """
@@ -37,9 +39,12 @@ _MESSAGES: dict[str, dict[str, Any]] = {
             ("side", "string"), ("joints", "f4*"), ("world_from_wrist", "Rigid"),
             ("angles", "f4*"), ("confidence", "double"),
         ),
+        "PartConfidence": (
+            ("left_gaze", "double"), ("right_gaze", "double"), ("mouth", "double"),
+        ),
         "FacePose": (
             ("blendshapes", "f4*"), ("landmarks", "f4*"), ("gaze", "f4*"),
-            ("world_from_head", "Rigid"), ("confidence", "double"),
+            ("world_from_head", "Rigid"), ("confidence", "double"), ("parts", "PartConfidence"),
         ),
         "TrackedState": (
             ("t_ns", "int64"), ("source", "string"), ("face", "FacePose"), ("hands", "HandPose*"),

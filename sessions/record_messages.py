@@ -24,7 +24,7 @@ from streams.headset_sample import HeadsetSample
 from streams.mark import Mark
 from streams.panel import Panel
 from streams.rigid import Rigid
-from streams.tracked_state import FacePose, HandPose, TrackedState
+from streams.tracked_state import FacePose, HandPose, PartConfidence, TrackedState
 from streams.view import View
 
 Shape = tuple[int, ...]
@@ -180,7 +180,16 @@ def state_message(state: TrackedState) -> Any:
                 confidence=face.confidence,
             )
         )
+        if face.parts is not None:
+            parts = message.face.parts
+            parts.left_gaze, parts.right_gaze = face.parts.left_gaze, face.parts.right_gaze
+            parts.mouth = face.parts.mouth
+            parts.SetInParent()
     return message
+
+
+def _parts_of(message: Any) -> PartConfidence:
+    return PartConfidence(message.left_gaze, message.right_gaze, message.mouth)
 
 
 def state_of(message: Any) -> TrackedState:
@@ -192,6 +201,7 @@ def state_of(message: Any) -> TrackedState:
             _array("FacePose.gaze", message.face.gaze, np.float32, (2, 3)),
             rigid_of(message.face.world_from_head),
             message.face.confidence,
+            _parts_of(message.face.parts) if message.face.HasField("parts") else None,
         )
     hands = tuple(_hand_of(hand) for hand in message.hands)
     return TrackedState(message.t_ns, message.source, face, hands)

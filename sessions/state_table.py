@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.avatar_code import AvatarCode
-from streams.face_shapes import FACE_SHAPES
+from streams.face_shapes import FACE_SHAPES, UNTRACKED_SHAPES
 from streams.hand_skeleton import FINGERS
 from streams.rigid import Rigid
-from streams.tracked_state import SIDES, HandPose, TrackedState
+from streams.tracked_state import SIDES, HandPose, PartConfidence, TrackedState
 
 INT64, FLOAT32, FLOAT64, TEXT = "int64", "float32", "float64", "text"
 
@@ -67,12 +67,15 @@ class StateTable:
             Column("time_s", FLOAT64, "s", "the same since the first row"),
             Column("source", TEXT, "", "camera or headset that was tracked"),
             Column("face_confidence", FLOAT32, "", "0 to 1"),
+            Column("left_gaze_confidence", FLOAT32, "", "0 to 1"),
+            Column("right_gaze_confidence", FLOAT32, "", "0 to 1"),
+            Column("mouth_confidence", FLOAT32, "", "0 to 1"),
             *_pose_columns("head", f"the middle between the eye balls, {world}"),
         ]
         for side in SIDES:
             meaning = f"unit vector of the {side} eye's gaze, {head}"
             out += [Column(f"{side}_gaze_{axis}", FLOAT32, "", meaning) for axis in "xyz"]
-        out += [Column(name, FLOAT32, "", "ARKit blend shape, 0 to 1") for name in FACE_SHAPES]
+        out += [Column(name, FLOAT32, "", _shape_meaning(name)) for name in FACE_SHAPES]
         for side in SIDES:
             out += _hand_columns(side)
         if self.geometry or self.appearance:
@@ -122,12 +125,13 @@ class StateTable:
         if state is None:
             pose = None if code is None else code.world_from_head
             gaze = None if code is None or pose is None else code.gaze
-            return [None, None, *_of_pose(pose), *_numbers(gaze, 6), *[None] * len(FACE_SHAPES)]
+            return [None] * 5 + [*_of_pose(pose), *_numbers(gaze, 6), *[None] * len(FACE_SHAPES)]
         face = state.face
         if face is None:
-            return [state.source, *[None] * (1 + 7 + 6 + len(FACE_SHAPES))]
+            return [state.source, *[None] * (4 + 7 + 6 + len(FACE_SHAPES))]
         return [
-            state.source, float(face.confidence), *_of_pose(face.world_from_head),
+            state.source, float(face.confidence), *_of_parts(face.parts),
+            *_of_pose(face.world_from_head),
             *face.gaze.ravel().tolist(), *face.blendshapes.tolist(),
         ]  # fmt: skip
 
@@ -144,6 +148,11 @@ class StateTable:
             )
         numbers = np.concatenate([code.geometry, code.appearance]).tolist()
         return [code.avatar, code.origin, *numbers] if size else []
+
+
+def _shape_meaning(name: str) -> str:
+    unseen = "; not seen by cameras, 0" if name in UNTRACKED_SHAPES else ""
+    return f"ARKit blend shape, 0 to 1{unseen}"
 
 
 def moments_of(records: Iterable[TrackedState | AvatarCode]) -> Iterator[Moment]:
@@ -201,6 +210,10 @@ def _of_hand(hand: HandPose | None) -> list[Value]:
         float(hand.confidence), *_of_pose(hand.world_from_wrist),
         *hand.joints[1:].ravel().tolist(), *hand.angles.ravel().tolist(),
     ]  # fmt: skip
+
+
+def _of_parts(parts: PartConfidence | None) -> list[Value]:
+    return [None] * 3 if parts is None else [parts.left_gaze, parts.right_gaze, parts.mouth]
 
 
 def _of_pose(pose: Rigid | None) -> list[Value]:

@@ -20,6 +20,10 @@ FACE_SHAPES: tuple[str, ...] = (
 
 SHAPE_INDEX: dict[str, int] = {name: i for i, name in enumerate(FACE_SHAPES)}
 
+UNTRACKED_SHAPES = ("tongueOut",)
+"""Shapes that no camera tracker of Visavis sees: MediaPipe's networks tell nothing usable of them
+(docs/face_details.md). They are 0 in what is tracked, and mean "not available"."""
+
 
 def _mirrored_name(name: str) -> str:
     if name.endswith("Left"):

@@ -16,7 +16,7 @@ from streams.camera import Camera, Distortion
 from streams.face_shapes import MIRRORED_SHAPES
 from streams.frame import Frame
 from streams.rigid import Rigid
-from streams.tracked_state import FacePose, HandPose, TrackedState
+from streams.tracked_state import FacePose, HandPose, PartConfidence, TrackedState
 
 _FLIP_X = np.array([-1.0, 1.0, 1.0], np.float32)
 
@@ -88,7 +88,12 @@ def mirror_face(face: FacePose) -> FacePose:
         landmarks=face.landmarks[MIRRORED_LANDMARKS] * _FLIP_X,
         gaze=face.gaze[::-1] * _FLIP_X,
         world_from_head=mirror_rigid(face.world_from_head),
+        parts=None if face.parts is None else _mirror_parts(face.parts),
     )
+
+
+def _mirror_parts(parts: PartConfidence) -> PartConfidence:
+    return replace(parts, left_gaze=parts.right_gaze, right_gaze=parts.left_gaze)
 
 
 def mirror_state(state: TrackedState) -> TrackedState:

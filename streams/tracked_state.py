@@ -49,6 +49,23 @@ class HandPose:
         require_unit_interval("HandPose.confidence", self.confidence)
 
 
+@dataclass(frozen=True, slots=True)
+class PartConfidence:
+    """How far the parts of a face are to be believed, each 0..1: lower where a part is covered,
+    blurred, out of the picture, or an eye shut."""
+
+    left_gaze: float
+    right_gaze: float
+    """The person's own left and right eye."""
+    mouth: float
+    """The blend shapes of lips and jaw."""
+
+    def __post_init__(self) -> None:
+        require_unit_interval("PartConfidence.left_gaze", self.left_gaze)
+        require_unit_interval("PartConfidence.right_gaze", self.right_gaze)
+        require_unit_interval("PartConfidence.mouth", self.mouth)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FacePose:
     """Face and head of the person. Head frame: x to the face's left (the viewer's right), y up,
@@ -56,7 +73,8 @@ class FacePose:
     origin is the middle between the eye balls' centres."""
 
     blendshapes: Float32
-    """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`."""
+    """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`. A camera does not see
+    `streams.face_shapes.UNTRACKED_SHAPES`: those are 0, whatever the person does."""
     landmarks: Float32
     """(478, 3) float32 metres, head frame, MediaPipe's order (468-472 right iris, 473-477 left)."""
     gaze: Float32
@@ -64,6 +82,8 @@ class FacePose:
     world_from_head: Rigid
     confidence: float
     """0..1."""
+    parts: PartConfidence | None = None
+    """None: nobody judged them (a headset, a recording of an earlier Visavis)."""
 
     def __post_init__(self) -> None:
         for name, shape in (("blendshapes", (52,)), ("landmarks", (478, 3)), ("gaze", (2, 3))):

@@ -18,7 +18,7 @@ from streams.mark import Mark
 from streams.panel import ANCHORS, Panel
 from streams.rigid import Rigid
 from streams.shown_panels import ShownPanels
-from streams.tracked_state import FacePose, HandPose, TrackedState
+from streams.tracked_state import FacePose, HandPose, PartConfidence, TrackedState
 from streams.view import EYES, View
 
 TIMES = st.integers(0, 2**62)
@@ -72,6 +72,7 @@ def states(draw: Any) -> TrackedState:
             unit_rows(rng, 2, 3),
             rigid(rng),
             float(rng.random()),
+            PartConfidence(*(float(n) for n in rng.random(3))) if rng.random() < 0.5 else None,
         )
     return TrackedState(draw(TIMES), draw(TEXTS), face, hands(rng))
 
@@ -183,7 +184,10 @@ def bits(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if is_dataclass(value):
-        return type(value).__name__, [bits(getattr(value, f.name)) for f in fields(value)]
+        # Fields that were added since version 1 of sessions count where they are there.
+        values = {f.name: getattr(value, f.name) for f in fields(value)}
+        kept = [v for name, v in values.items() if not (name == "parts" and v is None)]
+        return type(value).__name__, [bits(v) for v in kept]
     if isinstance(value, tuple):
         return [bits(item) for item in value]
     return type(value).__name__, repr(value)

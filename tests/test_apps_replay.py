@@ -170,7 +170,7 @@ def _reads_the_clock(state: TrackedState) -> TrackedState:
 
 def test_a_tracker_that_reads_the_clock_is_found(session):
     opening = Opening(
-        ReplayParts(open_tracker=lambda _name: _Tracker(_reads_the_clock)), _no_pictures
+        ReplayParts(open_tracker=lambda _name, _neutral: _Tracker(_reads_the_clock)), _no_pictures
     )
     with SessionReader(session) as opened:
         first = verify_replay(opened, SMALL, (opening, opening)).first
@@ -440,7 +440,7 @@ def test_a_replay_that_breaks_off_says_how_far_it_came(session, tmp_path):
             raise ValueError("tracking fell over")
         return state
 
-    parts = ReplayParts(open_tracker=lambda _name: _Tracker(fails))
+    parts = ReplayParts(open_tracker=lambda _name, _neutral: _Tracker(fails))
     out = tmp_path / "out.mcap"
     with (
         SessionReader(session) as opened,

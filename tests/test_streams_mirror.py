@@ -20,7 +20,7 @@ from streams.mirror import (
 )
 from streams.projection import project
 from streams.rigid import Rigid
-from streams.tracked_state import FacePose, HandPose, TrackedState
+from streams.tracked_state import FacePose, HandPose, PartConfidence, TrackedState
 from tracking.canonical_face import read_canonical_face
 
 coordinates = st.floats(-2, 2, width=32)
@@ -69,8 +69,11 @@ def test_once_is_another_state() -> None:
     landmarks = np.random.default_rng(0).normal(size=(478, 3)).astype(np.float32)
     gaze = np.array([[0.6, 0.0, 0.8], [0.0, 0.0, 1.0]], np.float32)
     pose = Rigid.from_rotvec([0.0, 0.3, 0.0], [0.1, 0.0, -0.6])
-    face = mirror_state(TrackedState(0, "c", FacePose(shapes, landmarks, gaze, pose, 1.0))).face
+    parts = PartConfidence(0.1, 0.7, 0.4)
+    once = FacePose(shapes, landmarks, gaze, pose, 1.0, parts)
+    face = mirror_state(TrackedState(0, "c", once)).face
     assert face is not None
+    assert face.parts == PartConfidence(0.7, 0.1, 0.4)
     assert face.blendshapes[SHAPE_INDEX["eyeBlinkRight"]] == 1.0
     assert face.blendshapes[SHAPE_INDEX["eyeBlinkLeft"]] == 0.0
     np.testing.assert_allclose(face.gaze, [[0, 0, 1], [-0.6, 0, 0.8]])

@@ -13,6 +13,7 @@ from assets.manifest import asset_path
 from streams.camera import Camera
 from streams.closing import Closing
 from streams.frame import Frame
+from streams.projection import project
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tracking.association import hand_size, one_hand_a_side, reachable_hands
@@ -35,16 +36,18 @@ from tracking.engines.mediapipe_tasks import (
     Confidences,
     require_bundle,
 )
-from tracking.gaze import gaze_from_iris
+from tracking.face_details import FaceDetails
 from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
+from tracking.neutral_face import NeutralFace
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
 from tracking.region import SHAKES
 from tracking.subject import Subject
 from tracking.user_hand import UserHand
+from tracking.visibility import ALL_SEEN, PartsSeen, hand_seen, parts_seen
 
 FACE_BUNDLE, HAND_BUNDLE = "models/face_landmarker.task", "models/hand_landmarker.task"
 """Assets: the networks, whatever runs them."""
@@ -88,6 +91,8 @@ class TrackerOptions:
     own_hands: tuple[UserHand, ...] = ()
     """The person's hands, where they were measured: fitted with these bones. Others are taken as
     of average size, with whatever bones the engine gives them in each frame."""
+    neutral: NeutralFace | None = None
+    """The person's face at rest, from which expressions are measured; None: the average one's."""
     patience_s: float = 30.0
     """Seconds to wait for an engine before it counts as hung."""
     face_model: Path | None = None
@@ -141,6 +146,8 @@ class Tracker(Closing):
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
         self._hand_fitting = HandFitting(options.own_hands)
+        self.details = FaceDetails(options.neutral)
+        """Of the face; `details.ask_neutral` learns the person's rest."""
         self._closed = False
         self._prepare_engines()
         self._begin()
@@ -203,13 +210,19 @@ class Tracker(Closing):
         found_hands = reachable_hands(found_hands, self._subject)
 
         marks = _enlarged_face(found_face, scale) if found_face is not None else None
-        face = self._face_pose(frame.camera, marks, moved) if marks is not None else None
+        face = None
+        if marks is not None:
+            seen = ALL_SEEN if found_face is None else parts_seen(picture, found_face.landmarks)
+            face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
+        if face is None:
+            self.details.unseen(frame.t_ns)
         hands = self._hand_poses(
             frame,
             tuple(_enlarged_hand(hand, scale) for hand in found_hands),
             face.world_from_head if face is not None else None,
             marks.landmarks if marks is not None else None,
         )
+        hands = tuple(_as_seen(hand, picture, frame.camera, scale) for hand in hands)
         return TrackedState(frame.t_ns, frame.camera.name, face, hands)
 
     def _prepare_engines(self) -> None:
@@ -244,6 +257,7 @@ class Tracker(Closing):
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
         self._subject.follow(None)
         self._hand_fitting.forget()
+        self.details.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
         for slot in self._slots():
@@ -264,7 +278,12 @@ class Tracker(Closing):
         self._last_ns = frame.t_ns
 
     def _face_pose(
-        self, camera: Camera, marks: FaceMarks, moved: npt.NDArray[np.float64] | None
+        self,
+        camera: Camera,
+        t_ns: int,
+        marks: FaceMarks,
+        moved: npt.NDArray[np.float64] | None,
+        seen: PartsSeen,
     ) -> FacePose | None:
         if self._canonical is None:
             return None
@@ -275,15 +294,21 @@ class Tracker(Closing):
         if fit.error >= WORST_FACE_ERROR:
             return None
         camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
-        gaze = gaze_from_iris(fit.landmarks, marks.blendshapes, camera_in_head)
+        detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head, seen)
         # MediaPipe keeps its own score to itself. This one says how much of the face is in the
-        # picture and how well a human face explains the landmarks.
-        confidence = (1.0 - (fit.error / WORST_FACE_ERROR) ** 2) * part_inside(
-            camera, marks.landmarks
-        )
+        # picture, how much of it is seen there, and how well a human face explains the landmarks.
+        explained = 1.0 - (fit.error / WORST_FACE_ERROR) ** 2
+        confidence = explained * part_inside(camera, marks.landmarks) * seen.face
         # The head's pose is the network's own: along outlines flow can follow the room behind.
         landmarks = fit.landmarks if moved is None else fit.landmarks_moved(camera, moved)
-        return FacePose(marks.blendshapes, landmarks, gaze, fit.world_from_head, confidence)
+        return FacePose(
+            detail.blendshapes,
+            landmarks,
+            detail.gaze,
+            fit.world_from_head,
+            confidence,
+            detail.parts,
+        )
 
     def _hand_poses(
         self,
@@ -389,6 +414,15 @@ def _enlarged_face(marks: FaceMarks, scale: tuple[float, float]) -> FaceMarks:
     to = np.array([scale[0], scale[1], scale[0]], np.float32)
     half = np.array([0.5, 0.5, 0.0], np.float32)
     return replace(marks, landmarks=(marks.landmarks + half) * to - half)
+
+
+def _as_seen(
+    hand: HandPose, picture: Picture, camera: Camera, scale: tuple[float, float]
+) -> HandPose:
+    """With the confidence that the picture leaves it."""
+    pixels, _ = project(camera, hand.joints)
+    seen = hand_seen(picture, (pixels + 0.5) / np.array(scale) - 0.5)
+    return replace(hand, confidence=hand.confidence * seen)
 
 
 def _enlarged_hand(marks: HandMarks, scale: tuple[float, float]) -> HandMarks:

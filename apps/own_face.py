@@ -1,0 +1,87 @@
+"""The user's own calm face: learned in a preview, kept in their folder, used with their cameras."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from apps.pipeline import Tracks
+from apps.tracked_parts import write_whole
+from apps.usage import FailedError
+from avatar.signature import user_folder
+from capture.frame_source import FrameSource
+from tracking.face_details import FaceDetails
+from tracking.neutral_face import NeutralFace
+
+FILE = "neutral_face.json"
+NOTE = "neutral face"
+"""Under which a session's header keeps the one that was used."""
+KEY, SECONDS = "n", 3.0
+"""What a preview's window learns by, and for how long."""
+
+
+def neutral_path() -> Path:
+    """Where it is kept."""
+    return user_folder() / FILE
+
+
+def neutral_for(source: FrameSource) -> NeutralFace | None:
+    """The user's, for a camera; a file shows somebody else, for all that is known.
+
+    Raises FailedError when it is damaged.
+    """
+    if not source.live:
+        return None
+    path = neutral_path()
+    try:
+        return NeutralFace.from_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FailedError(f"{path}: {error}; or remove the file") from error
+
+
+class NeutralLearning:
+    """Learns the face that a tracker sees, and keeps it when it is a camera's."""
+
+    def __init__(self, details: FaceDetails, live: bool) -> None:
+        self._details, self._live = details, live
+        self._kept = details.neutral
+
+    def ask(self, seconds: float = SECONDS) -> None:
+        """Begin with the next picture."""
+        self._details.ask_neutral(seconds)
+
+    def line(self) -> str:
+        """How it goes, one line or nothing. What has been learned is kept by now.
+
+        Raises FailedError when it cannot be written.
+        """
+        neutral = self._details.neutral
+        if neutral is not None and neutral is not self._kept:
+            self._kept = neutral
+            if self._live:
+                _keep(neutral)
+        return self._details.neutral_said
+
+    def close(self) -> None:
+        """Say the last word on stderr."""
+        said = self.line()
+        if said:
+            print(said, file=sys.stderr)
+
+
+def learning_of(tracker: Tracks) -> NeutralLearning | None:
+    """Of the tracker of a camera; None for one that has no face to learn."""
+    from tracking.tracker import Tracker
+
+    return NeutralLearning(tracker.details, live=True) if isinstance(tracker, Tracker) else None
+
+
+def _keep(neutral: NeutralFace) -> None:
+    path = neutral_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, f"{neutral.to_json()}\n".encode())
+    except OSError as error:
+        raise FailedError(f"{path}: cannot be written ({error.strerror})") from error
