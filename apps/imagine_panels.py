@@ -237,10 +237,10 @@ def imagine_once(
     options: ImagineOptions,
     t_ns: int = 0,
     mark: Callable[[Mark], None] = lambda _mark: None,
-) -> Wish:
+) -> tuple[Wish, ImageModel]:
     """Put the best of the models' pictures on the board, and wait for it: for a video that is
-    written to a file and begins at `t_ns`. Returns what was asked for. Raises ModelError or
-    PromptError."""
+    written to a file and begins at `t_ns`. Returns what was asked for and which model made it.
+    Raises ModelError or PromptError."""
     wish = Wish(options.prompt, seed=options.seed, size=(PICTURE_PX, PICTURE_PX))
     stage, model, step = _best(models, wish)
     update = PictureUpdate(
@@ -249,7 +249,7 @@ def imagine_once(
     place = beside(options.view)
     mark(_mark_of(update, t_ns))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
-    return wish
+    return wish, model
 
 
 def _best(models: Sequence[ImageModel], wish: Wish) -> tuple[int, ImageModel, ModelStep]:

@@ -40,7 +40,7 @@ class Lesson:
     """The only one."""
     colours: tuple[str, ...]
     names: dict[str, str]
-    """Emoji without the sign for colour -> what its captions called it."""
+    """Emoji of a thing -> what captions called it."""
     tokens: int
     """Pieces of a caption that it reads."""
 
@@ -166,14 +166,19 @@ def caption_of(prompt: str, lesson: Lesson, search: StickerSearch) -> str:
 
 
 def _name(scene: Scene, place: int, lesson: Lesson, search: StickerSearch) -> str | None:
+    """What captions called a thing, with its colour; None for what is no lesson."""
     thing = scene.things[place]
-    sticker = search.by_emoji(thing.words[0]) if len(thing.words) == 1 else None
-    match = None if sticker else search.find(thing.words)
+    words, colour = thing.words, thing.colour
+    if colour is None and len(words) > 1 and words[0] in lesson.colours:
+        # A sticker of its own is called "red car"; here the colour is what counts.
+        colour, words = words[0], words[1:]
+    sticker = search.by_emoji(words[0]) if len(words) == 1 else None
+    match = None if sticker else search.find(words)
     sticker = sticker or (match.sticker if match else None)
-    if sticker is None or thing.count != 1 or thing.colour not in (None, *lesson.colours):
+    if sticker is None or thing.count != 1 or colour not in (None, *lesson.colours):
         return None
     name = lesson.names.get(bare_emoji(sticker.emoji))
-    return f"{thing.colour} {name}" if thing.colour and name else name
+    return f"{colour} {name}" if colour and name else name
 
 
 def _with_article(text: str) -> str:

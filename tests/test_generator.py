@@ -121,26 +121,25 @@ def test_each_step_comes_nearer_to_the_last_and_work_stops_between_them(model: F
 @pytest.mark.parametrize(
     ("prompt", "caption"),
     [
-        ("a blue cat", "a blue cat"),
-        ("cat", "a cat"),
-        ("please show me a blue kitten", "a blue cat"),
-        ("a blue cat next to a red car", "a blue cat next to a red car"),
-        ("an orange", "an orange"),
+        ("a blue cat", "a blue kitten"),
+        ("cat", "a kitten"),
+        ("please show me a blue kitten", "a blue kitten"),
+        ("a blue cat next to a red car", "a blue kitten next to a red automobile"),
+        ("a green apple and a banana", "a green apple next to a banana"),
+        ("an orange", "a tangerine"),
         ("🐸", "a frog"),
     ],
 )
 def test_prompts_are_put_into_words_of_the_training(
     lesson: Lesson, prompt: str, caption: str
 ) -> None:
-    said = caption_of(prompt, lesson, shipped_search())
-    wanted = caption.replace("cat", lesson.names["🐱"]).replace("car", lesson.names["🚗"])
-    assert said == wanted.replace("an orange", f"a {lesson.names['🍊']}")
+    assert caption_of(prompt, lesson, shipped_search()) == caption
 
 
 @pytest.mark.parametrize(
     "prompt",
     [
-        "melancholy jazz",
+        "love",
         "three dogs",
         "a cat on a car",
         "a turquoise cat",
@@ -173,7 +172,7 @@ def test_stickers_stay_where_it_has_nothing_and_give_way_where_it_has() -> None:
     assert [e.step for e in shown if e.model == "generator 1"] == [1, 2, 3, 4]
     assert shown[-1].model == "generator 1"
     (failed,) = [
-        e for e in events_of([FlowModel()], "melancholy jazz") if isinstance(e, GenerationFailed)
+        e for e in events_of([FlowModel()], "a cat at sunset") if isinstance(e, GenerationFailed)
     ]
     assert "has learned single things" in failed.message
 

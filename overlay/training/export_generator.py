@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import nn
 from assets.manifest import assets_folder
 from assets.manifest import main as manifest
 from overlay.flow_model import ASSET
+from overlay.sticker_book import Sticker, StickerBook
 from overlay.training.concepts import COLOURS, Concept, number_concepts
 from overlay.training.flow_transformer import (
     TEXT_SIZE,
@@ -110,20 +112,24 @@ def _store_as_int8(model: Any) -> None:
         graph.node.insert(0, node)
 
 
-def lesson_of(concepts: list[Concept], style: str, side: int) -> dict[str, object]:
-    """What the file says of what it learned."""
+def lesson_of(
+    concepts: Sequence[Concept], stickers: Sequence[Sticker], style: str, side: int
+) -> dict[str, object]:
+    """What the file says of what it learned. Another drawing of a thing that it learned, the whole
+    cat beside the cat's face, is that thing by its name."""
+    said = {name: concept.name for concept in concepts for name in concept.names}
+    names = {s.emoji: said[s.names[0]] for s in stickers if s.names[0] in said}
     return {
         "side": side,
         "times": TIMES,
         "style": style,
         "colours": COLOURS,
-        "names": {concept.emoji: concept.name for concept in concepts},
+        "names": names | {concept.emoji: concept.name for concept in concepts},
         "tokens": TEXT_TOKENS,
     }
 
 
 def main() -> None:
-    from overlay.sticker_book import StickerBook
     from overlay.training.distil_generator import DISTILLED
 
     parser = argparse.ArgumentParser(description="export the small generator")
@@ -135,9 +141,10 @@ def main() -> None:
     saved = torch.load(chosen.run / chosen.checkpoint, map_location="cpu", weights_only=True)
     net = FlowTransformer(NetShape(**saved["shape"]))
     net.load_state_dict(saved["average"])
-    by_emoji = {sticker.emoji: sticker for sticker in StickerBook.load().stickers}
+    stickers = StickerBook.load().stickers
+    by_emoji = {sticker.emoji: sticker for sticker in stickers}
     concepts = number_concepts([by_emoji[emoji] for emoji in saved["concepts"]])
-    lesson = lesson_of(concepts, saved["styles"][0], net.shape.side)
+    lesson = lesson_of(concepts, stickers, saved["styles"][0], net.shape.side)
     export(net, 0, lesson, chosen.out, int8=not chosen.float)
     if chosen.out == assets_folder() / ASSET:
         source = "trained by python -m overlay.training.train_generator on Fluent Emoji (MIT)"

