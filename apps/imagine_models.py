@@ -17,7 +17,7 @@ from overlay.wish import PromptError
 if TYPE_CHECKING:
     from overlay.following_model import FollowingModel
 
-KINDS = "stickers, endpoint:URL#MODEL or diffusers:NAME"
+KINDS = "stickers, generator, endpoint:URL#MODEL or diffusers:NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,10 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
         from overlay.svg_process import SvgProcess
 
         return StickerModel(process=SvgProcess() if options.live else None)
+    if kind == "generator" and not where:
+        from overlay.flow_model import FlowModel
+
+        return FlowModel()
     if kind == "endpoint" and where:
         if options.offline:
             raise UsageError(f"--model {spec}: needs the network; leave --offline away")
