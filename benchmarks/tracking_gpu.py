@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,10 +24,12 @@ import torch
 import tyro
 
 from assets.manifest import asset_path
-from tests.network_inputs import CLIP_FACE, CLIP_FRAME, CLIP_HAND, frames, square
+from tests.network_inputs import CLIP_FACE, CLIP_FRAME, CLIP_HAND, frames
 from tracking.face_landmarks import BLENDSHAPE_LANDMARKS
+from tracking.net import NETS
 from tracking.nets.steady_frame import SteadyAnswers, SteadyFrame, SteadyShape
 from tracking.nets.torch_nets import TorchNets
+from tracking.region import Cut, Region
 
 SCALE = 1.5
 """Of the clip's 480 rows to 720."""
@@ -61,7 +63,7 @@ class TrackingGpu:
         from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 
         face = MediaPipeFace(asset_path("models/face_landmarker.task"), Confidences())
-        hands = MediaPipeHands(asset_path("models/hand_landmarker.task"), Confidences(), 2, 1)
+        hands = MediaPipeHands(asset_path("models/hand_landmarker.task"), Confidences(), 2, 0)
         clock = iter(range(33, 10**9, 33))
         found: list[int] = []
 
@@ -115,17 +117,18 @@ def _scene() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """(720, 1280, 3): the clip's person, who raises one hand, and that hand mirrored to the other
     side; and the matrices of the face and both hands."""
     small = next(frames(asset_path("clips/demo"), CLIP_FRAME))
-    x, y, side = CLIP_HAND
-    right = slice(0, int(x + side / 3))
-    small[:, ::-1][:, right] = small[:, right]
+    right = slice(0, int(CLIP_HAND.x + CLIP_HAND.side / 3))
+    small[:, ::-1][:, right] = small[:, right].copy()
     large = cv2.resize(small, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_LINEAR)
     picture = cv2.copyMakeBorder(large, 0, 0, ASIDE, ASIDE, cv2.BORDER_REPLICATE)
-    face, hand, other = (
-        (place[0] * SCALE + ASIDE, place[1] * SCALE, place[2] * SCALE)
-        for place in (CLIP_FACE, CLIP_HAND, (small.shape[1] - x, y, side))
-    )
-    regions = [square(*face, 0.0, 256), square(*hand, 0.0, 224), square(*other, 0.0, 224)]
-    return np.ascontiguousarray(picture, np.uint8), np.array(regions)
+    places = CLIP_FACE, CLIP_HAND, replace(CLIP_HAND, x=small.shape[1] - CLIP_HAND.x, angle=-0.1)
+    matrices = [
+        Cut(NETS[network].input_shape[0]).picture_from_pixel(
+            Region(p.x * SCALE + ASIDE, p.y * SCALE, p.side * SCALE, p.angle)
+        )
+        for network, p in zip(("face_landmarks", *["hand_landmarks"] * 2), places, strict=True)
+    ]
+    return np.ascontiguousarray(picture, np.uint8), np.array(matrices)
 
 
 def _steady(nets: TorchNets, cameras: int, looks: int) -> SteadyFrame:

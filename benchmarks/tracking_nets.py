@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,9 @@ class TrackingNets:
             works: dict[str, Callable[[], object]] = {}
             for name, source in engines.items():
                 net = source.open(network)
-                works[name] = lambda net=net, one=one: net(one)
+                works[name] = partial(net, one)
                 if network == "hand_landmarks":
-                    works[f"{name}, both hands"] = lambda net=net, two=two: net(two)
+                    works[f"{name}, both hands"] = partial(net, two)
             cost = by_turns(works, self.turns)
             for name, ms in cost.items():
                 peer = cost["litert, both hands" if name.endswith("hands") else "litert"]
@@ -103,7 +104,7 @@ class TrackingNets:
 
         picture = next(frames(asset_path("clips/demo"), CLIP_FRAME))
         face = MediaPipeFace(asset_path("models/face_landmarker.task"), Confidences())
-        hand = MediaPipeHands(asset_path("models/hand_landmarker.task"), Confidences(), 1, 1)
+        hand = MediaPipeHands(asset_path("models/hand_landmarker.task"), Confidences(), 1, 0)
         clock = iter(range(33, 10**9, 33))
         works: dict[str, Callable[[], object]] = {
             "mediapipe, a face": lambda: face.look(picture, next(clock)),

@@ -11,19 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.network_inputs import (
-    BLENDSHAPE_LANDMARKS,
-    CLIP_FACE,
-    CLIP_HAND,
-    cut,
-    frames,
-    square,
-)
-from tracking.net import NETS
+from tests.network_inputs import CLIP_FACE, CLIP_HAND, frames, seen
+from tracking.face_landmarks import BLENDSHAPE_LANDMARKS
 from tracking.nets.device_crops import Crops, DeviceCrops
 from tracking.nets.litert import LiteRtNets
 from tracking.nets.steady_frame import SteadyFrame, SteadyShape
 from tracking.nets.torch_nets import TorchNets
+from tracking.region import Cut, Region, crop
 
 WIDTH, HEIGHT = 200, 120
 
@@ -35,41 +29,28 @@ def _pictures(count: int, rng: np.random.Generator) -> np.ndarray:
     return ((soft - 127.5) * 8.0 + 127.5).clip(0, 255).astype(np.uint8)
 
 
-def _by_opencv(picture: np.ndarray, matrix: np.ndarray, side: int, black: bool) -> np.ndarray:
-    return cv2.warpAffine(
-        picture,
-        matrix,
-        (side, side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT if black else cv2.BORDER_REPLICATE,
-    )
-
-
-squares = st.tuples(
-    st.floats(-50.0, WIDTH + 50.0), st.floats(-50.0, HEIGHT + 50.0), st.floats(16.0, 400.0),
-    st.floats(-3.2, 3.2),
+squares = st.builds(
+    Region, st.floats(-50.0, WIDTH + 50.0), st.floats(-50.0, HEIGHT + 50.0),
+    st.floats(16.0, 400.0), st.floats(-3.2, 3.2),
 )  # fmt: skip
 
 
 @settings(max_examples=15)
 @given(st.lists(squares, min_size=5, max_size=5), st.booleans(), st.integers(0, 1000))
-def test_crops_are_opencvs(
-    regions: list[tuple[float, float, float, float]], black: bool, seed: int
-) -> None:
+def test_crops_are_the_hosts(regions: list[Region], black: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     pictures, cameras = _pictures(3, rng), rng.integers(0, 3, 5)
-    sides = [64, 64, 48, 48, 48]
-    matrices = np.array([square(*r, side) for r, side in zip(regions, sides, strict=True)])
+    cuts = [Cut(side, black) for side in (64, 64, 48, 48, 48)]
+    matrices = np.array([c.picture_from_pixel(r) for r, c in zip(regions, cuts, strict=True)])
     cutter = DeviceCrops([Crops(2, 64, (0.0, 255.0), black), Crops(3, 48, (0.0, 255.0), black)])
     groups = cutter(
         torch.from_numpy(pictures),
         torch.from_numpy(cameras),
         torch.from_numpy(matrices.astype(np.float32)),
     )
-    found = [crop.numpy() for group in groups for crop in group]
-    assert [len(crop) for crop in found] == sides
-    for crop, camera, matrix, side in zip(found, cameras, matrices, sides, strict=True):
-        apart = np.abs(crop - _by_opencv(pictures[camera], matrix, side, black))
+    found = [one.numpy() for group in groups for one in group]
+    for one, camera, region, cut in zip(found, cameras, regions, cuts, strict=True):
+        apart = np.abs(one - crop(pictures[camera], region, cut))
         # Both round to whole levels, from sums that differ in their last digits. Regions laid on
         # whole pixels have many sums halfway between two levels.
         assert apart.max() <= 1.0
@@ -79,7 +60,8 @@ def test_crops_are_opencvs(
 def test_crops_have_the_ranges_of_their_networks() -> None:
     white = torch.full((1, HEIGHT, WIDTH, 3), 255, dtype=torch.uint8)
     white[:, :, :100] = 0
-    place = torch.tensor(np.array([square(100.0, 60.0, 80.0, 0.0, 32)] * 2), dtype=torch.float32)
+    matrix = Cut(32).picture_from_pixel(Region(100.0, 60.0, 80.0, 0.0))
+    place = torch.tensor(np.array([matrix] * 2), dtype=torch.float32)
     here = torch.zeros(2, dtype=torch.int64)
     one, both = DeviceCrops([Crops(1, 32, (0.0, 1.0)), Crops(1, 32, (-1.0, 1.0))])(
         white, here, place
@@ -96,33 +78,34 @@ def steady() -> SteadyFrame:
 CAMERAS = np.array([1, 1, 0])
 
 
-def _regions() -> np.ndarray:
-    hand = square(*CLIP_HAND, 0.1, 224)
-    return np.array([square(*CLIP_FACE, 0.05, 256), hand, square(110.0, 335.0, 340.0, -0.1, 224)])
+REGIONS = [CLIP_FACE, CLIP_HAND, Region(110.0, 335.0, 340.0, -0.1)]
 
 
-def _one_after_the_other(
-    pictures: list[np.ndarray], cameras: np.ndarray, regions: np.ndarray
-) -> list[np.ndarray]:
-    """The slow twin, of one face and hands."""
+def _matrices(regions: list[Region], sizes: list[int]) -> np.ndarray:
+    pairs = zip(regions, sizes, strict=True)
+    return np.array([Cut(size).picture_from_pixel(region) for region, size in pairs])
+
+
+MATRICES = _matrices(REGIONS, [256, 224, 224])
+
+
+def _one_after_the_other(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """The slow twin."""
     nets = LiteRtNets(1)
-    face, hand = NETS["face_landmarks"], NETS["hand_landmarks"]
-    faces = nets.open("face_landmarks")(cut(pictures[cameras[0]], regions[0], face))
-    xy = faces[0].reshape(478, 3)[BLENDSHAPE_LANDMARKS, :2]
-    placed = (xy @ regions[0][:, :2].T + regions[0][:, 2]).astype(np.float32)
-    shapes = nets.open("face_blendshapes")(placed[None])[0]
-    crops = [
-        cut(pictures[camera], region, hand)
-        for camera, region in zip(cameras[1:], regions[1:], strict=True)
+    face, *hands = ((pictures[c], region) for c, region in zip(CAMERAS, REGIONS, strict=True))
+    asked = {"face_landmarks": [face], "face_blendshapes": [face], "hand_landmarks": hands}
+    return [
+        answer
+        for network, looks in asked.items()
+        for answer in nets.open(network)(seen(network, nets, looks))
     ]
-    return [*faces, shapes, *nets.open("hand_landmarks")(np.concatenate(crops))]
 
 
 def _require_twin(frame: SteadyFrame, pictures: list[np.ndarray], most: float) -> None:
     for k, picture in enumerate(pictures):
         frame.pictures[k] = picture
-    found = frame(CAMERAS, _regions())
-    expected = _one_after_the_other(pictures, CAMERAS, _regions())
+    found = frame(CAMERAS, MATRICES)
+    expected = _one_after_the_other(pictures)
     answers = [*found.faces, found.blendshapes, *found.hands]
     for a, b in zip(answers, expected, strict=True):
         assert a.shape == b.shape
@@ -143,10 +126,10 @@ def test_the_steady_frame_is_the_networks_one_after_the_other(
 def test_answers_are_the_callers_own(steady: SteadyFrame, demo_clip: Path) -> None:
     for k, picture in enumerate(frames(demo_clip, 45, 50)):
         steady.pictures[k] = picture
-    first = steady(CAMERAS, _regions())
+    first = steady(CAMERAS, MATRICES)
     kept = first.hands[0].copy()
     steady.pictures[:] = 0
-    steady(CAMERAS, _regions())
+    steady(CAMERAS, MATRICES)
     assert np.array_equal(first.hands[0], kept)
 
 
@@ -155,22 +138,21 @@ def test_looks_at_one_face_share_its_blendshapes(demo_clip: Path) -> None:
     shape = SteadyShape(1, 640, 480, faces=1, hands=0, looks=2)
     frame = SteadyFrame(TorchNets(), shape, BLENDSHAPE_LANDMARKS)
     frame.pictures[0] = picture
-    regions = np.array([square(*CLIP_FACE, angle, 256) for angle in (0.0, 0.1)])
-    answers = frame(np.zeros(2, np.int64), regions)
+    looks = list(CLIP_FACE.shaken(2))
+    answers = frame(np.zeros(2, np.int64), _matrices(looks, [256, 256]))
     assert answers.hands == ()
     assert answers.faces[0].shape == (2, 1434)
-    marks = answers.faces[0].reshape(2, 478, 3)[:, BLENDSHAPE_LANDMARKS, :2]
-    placed = [m[:, :2] @ p.T + m[:, 2:] for p, m in zip(marks, regions, strict=True)]
-    mean = np.mean(placed, 0).T.astype(np.float32)
-    (expected,) = LiteRtNets(1).open("face_blendshapes")(np.ascontiguousarray(mean)[None])
-    assert np.abs(answers.blendshapes - expected).max() <= 1e-4
+    nets = LiteRtNets(1)
+    points = seen("face_blendshapes", nets, [(picture, look) for look in looks]).mean(0)
+    (expected,) = nets.open("face_blendshapes")(points[None])
+    assert np.abs(answers.blendshapes - expected).max() <= 1e-3
 
 
 def test_hands_alone(demo_clip: Path) -> None:
     shape = SteadyShape(1, 640, 480, faces=0, hands=1)
     frame = SteadyFrame(TorchNets(), shape, BLENDSHAPE_LANDMARKS)
     frame.pictures[0] = next(frames(demo_clip, 50))
-    answers = frame(np.zeros(1, np.int64), np.array([square(*CLIP_HAND, 0.0, 224)]))
+    answers = frame(np.zeros(1, np.int64), _matrices([CLIP_HAND], [224]))
     assert (answers.faces, answers.blendshapes.shape) == ((), (0, 52))
     assert answers.hands[1][0, 0] > 0.9
 

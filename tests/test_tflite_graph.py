@@ -124,6 +124,7 @@ def test_what_does_not_fit_together_is_refused(change: Any, says: str) -> None:
         read_graph(_packed(model), spec, "x")
 
 
+@pytest.mark.slow
 def test_damaged_networks_never_end_the_process(root: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "tests.damaged_networks", "150"],

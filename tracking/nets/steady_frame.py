@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tracking.net import NETS, Float32
 from tracking.nets.device_crops import Crops, DeviceCrops
-from tracking.nets.replay import recorded, side_by_side
-from tracking.nets.torch_nets import TorchNets, exact_convolutions
+from tracking.nets.replay import finish, recorded, side_by_side
+from tracking.nets.torch_nets import TorchNets, divided
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -90,8 +90,7 @@ class SteadyFrame:
         self._crops = DeviceCrops(kinds).to(self._device)
         self._chosen = torch.from_numpy(blendshape_landmarks).to(self._device)
         self._keep_memory()
-        with torch.inference_mode(), exact_convolutions():
-            self._replay = recorded(self._compute, self._device)
+        self._replay = recorded(self._compute, self._device)
 
     @property
     def pictures(self) -> Pictures:
@@ -116,12 +115,10 @@ class SteadyFrame:
             )
         self._staged_cameras[:] = cameras
         self._staged_matrices[:] = given
-        with torch.inference_mode(), exact_convolutions():
-            self._on_device.copy_(self._staging, non_blocking=True)
-            self._replay()
-            self._landed.copy_(self._results, non_blocking=True)
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()
+        self._on_device.copy_(self._staging, non_blocking=True)
+        self._replay()
+        self._landed.copy_(self._results, non_blocking=True)
+        finish(self._device)
         return self._answers()
 
     def _keep_memory(self) -> None:
@@ -184,8 +181,8 @@ class SteadyFrame:
         shape = self.shape
         matrices = self._device_matrices[: shape.face_regions]
         points = landmarks.unflatten(1, (478, 3))[:, self._chosen, :2]
-        # The landmarks' half pixel and that of the pictures' edges, from which the blendshapes'
-        # network counts, are one: the crop's own matrix brings them there.
+        # Half pixels between pixels' middles and edges do not matter: the network begins with
+        # taking the mean away.
         placed = points @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
         (scores,) = self._modules["face_blendshapes"](
             placed.unflatten(0, (shape.faces, shape.looks)).mean(1)
@@ -193,12 +190,7 @@ class SteadyFrame:
         return scores
 
     def _answers(self) -> SteadyAnswers:
-        landed = self._landed.numpy().copy()
-        ends = np.cumsum([rows * size for rows, size in self._sizes])
-        parts = [
-            part.reshape(shape)
-            for part, shape in zip(np.split(landed, ends[:-1]), self._sizes, strict=True)
-        ]
-        faces = tuple(parts[:3]) if self.shape.faces else ()
-        shapes = parts[3] if self.shape.faces else np.zeros((0, 52), np.float32)
-        return SteadyAnswers(faces, shapes, tuple(parts[4:] if self.shape.faces else parts))
+        parts = divided(self._landed.numpy(), self._sizes)
+        if not self.shape.faces:
+            return SteadyAnswers((), np.zeros((0, 52), np.float32), parts)
+        return SteadyAnswers(parts[:3], parts[3], parts[4:])

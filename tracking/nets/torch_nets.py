@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,27 +68,70 @@ class TorchNets:
 
 
 class TorchNet:
-    """`tracking.net.Net`."""
+    """`tracking.net.Net`; on CUDA each size of batch is a captured graph of its own."""
 
     def __init__(self, spec: NetSpec, module: fx.GraphModule, device: torch.device) -> None:
         self.spec = spec
         self._module = module
         self._device = device
+        self._recorded: dict[int, _RecordedBatch] = {}
 
     def __call__(self, batch: Float32) -> tuple[Float32, ...]:
+        count = len(require_batch(self.spec, batch))
+        if count not in self._recorded:
+            if len(self._recorded) == MOST_BATCHES:
+                del self._recorded[next(iter(self._recorded))]
+            self._recorded[count] = _RecordedBatch(self.spec, self._module, self._device, count)
+        return self._recorded[count].run(batch)
+
+
+MOST_BATCHES = 6
+"""Sizes of batches whose memory and graphs are kept."""
+
+
+class _RecordedBatch:
+    """One size of batch: the memory it goes through, and what is done with it."""
+
+    def __init__(
+        self, spec: NetSpec, module: fx.GraphModule, device: torch.device, count: int
+    ) -> None:
         import torch
 
-        # torch takes neither strides below zero nor arrays that may not be written to.
-        given = torch.from_numpy(np.array(require_batch(self.spec, batch), order="C"))
-        with torch.inference_mode(), exact_convolutions():
-            outputs = self._module(given.to(self._device))
-        return tuple(output.cpu().numpy() for output in outputs)
+        from tracking.nets.replay import recorded
+
+        self._module = module
+        self._device = device
+        self._sizes = [(count, size) for size in spec.output_sizes]
+        shape, total = (count, *spec.input_shape), count * sum(spec.output_sizes)
+        pinned = device.type == "cuda"
+        self._staging = torch.zeros(shape, pin_memory=pinned)
+        self._landed = torch.zeros(total, pin_memory=pinned)
+        # On the CPU the network reads and writes the host's memory itself.
+        self._given = torch.zeros(shape, device=device) if pinned else self._staging
+        self._results = torch.zeros(total, device=device) if pinned else self._landed
+        self._replay = recorded(self._compute, device)
+
+    def run(self, batch: Float32) -> tuple[Float32, ...]:
+        from tracking.nets.replay import finish
+
+        self._staging.numpy()[...] = batch  # Any strides.
+        if self._given is not self._staging:
+            self._given.copy_(self._staging, non_blocking=True)
+        self._replay()
+        if self._landed is not self._results:
+            self._landed.copy_(self._results, non_blocking=True)
+        finish(self._device)
+        return divided(self._landed.numpy(), self._sizes)
+
+    def _compute(self) -> None:
+        import torch
+
+        outputs = self._module(self._given)
+        torch.cat([output.reshape(-1) for output in outputs], out=self._results)
 
 
-@contextmanager
-def exact_convolutions() -> Iterator[None]:
-    """cuDNN computes float32 as such: by default it rounds factors to 10 bits (TF32)."""
-    import torch
-
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
+def divided(numbers: Float32, shapes: list[tuple[int, int]]) -> tuple[Float32, ...]:
+    """Outputs that lie one behind the other, each copied in its own shape."""
+    ends = np.cumsum([rows * size for rows, size in shapes])
+    parts = np.split(numbers, ends[:-1])
+    return tuple(part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True))
