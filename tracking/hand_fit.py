@@ -39,7 +39,7 @@ Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
 SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
 """Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
-LOST = 2.5
+LOST = 1.5
 """Median residual of the best view, in usual errors, above which a fit from the last frame is tried
 anew without it. Real hands have 0.4 to 1."""
 CURLED = np.array([1.0, 1.2, 0.8])
