@@ -233,6 +233,10 @@ class _RerunLog:
         rr, face = self._rr, state.face
         self._add_person(state.t_ns, None if face is None else face.world_from_head, state.hands)
         self._log("/confidence/face", rr.Scalars(0.0 if face is None else face.confidence))
+        if face is not None and face.parts is not None:
+            self._log("/confidence/left_gaze", rr.Scalars(face.parts.left_gaze))
+            self._log("/confidence/right_gaze", rr.Scalars(face.parts.right_gaze))
+            self._log("/confidence/mouth", rr.Scalars(face.parts.mouth))
         for side in SIDES:
             hand = state.hand(side)
             self._log(f"/confidence/{side}", rr.Scalars(0.0 if hand is None else hand.confidence))

@@ -101,7 +101,7 @@ def test_options_that_make_no_sense(changes: dict[str, Any], why: str) -> None:
 def test_an_avatars_head_is_drawn_ahead_and_its_code_is_not() -> None:
     with Avatar.open("default") as avatar:
         ahead = PredictedAvatar(avatar, 0.05)
-        states = [state(k * STEP_NS, head_at(k * STEP_NS * 1e-9), 0.2) for k in range(40)]
+        states = [state(k * STEP_NS, head_at(k * STEP_NS * 1e-9), 0.01 * k) for k in range(40)]
         codes = [ahead.encode(one) for one in states]
         plain = avatar.encode(states[-1])
         assert codes[-1].t_ns == plain.t_ns

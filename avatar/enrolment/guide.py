@@ -178,5 +178,5 @@ class Guide:
         if distance < NEAREST_M:
             return "move back a little"
         if face.confidence < LEAST_CONFIDENCE:
-            return "part of the face is outside of the picture: move to its middle"
+            return "part of the face is hidden or outside of the picture: move to its middle"
         return ""
