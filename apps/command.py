@@ -30,6 +30,7 @@ from types import FrameType
 
 from apps.batch import Batch, split_arguments
 from apps.bench import Bench
+from apps.calibrate import Calibrate
 from apps.compare import Compare
 from apps.demo import Demo
 from apps.doctor import Doctor
@@ -55,6 +56,7 @@ DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 130
 Verb = (
     Batch
     | Bench
+    | Calibrate
     | Compare
     | Demo
     | Doctor
@@ -91,6 +93,7 @@ VERBS: dict[str, type[Verb]] = {
     "export": Export,
     "import": Import,
     "bench": Bench,
+    "calibrate": Calibrate,
     "film": Film,
     "imagine": Imagine,
     "batch": Batch,

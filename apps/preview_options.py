@@ -36,6 +36,8 @@ class PreviewOptions:
     """Stop after so many seconds of the source; by default at its end, or at Ctrl-C or Esc."""
     fov_deg: float | None = None
     """The source camera's angle of view along the longer side of its picture."""
+    rig: str | None = None
+    """The source camera, calibrated: FILE.json of `visavis calibrate`, or FILE.json#NAME."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
     neutral: float | None = None
@@ -98,6 +100,8 @@ class PreviewOptions:
         self.wanted_size()
         if self.fov_deg is not None and not 5.0 <= self.fov_deg <= 170.0:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
+        if self.rig is not None and self.fov_deg is not None:
+            raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")
         if self.neutral is not None and not 1.0 <= self.neutral <= 60.0:

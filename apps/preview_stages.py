@@ -11,6 +11,7 @@ import numpy as np
 from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
+from apps.rig_choice import calibrated_camera
 from apps.sources import open_any
 from apps.tracker_choice import open_tracker
 from apps.viewpoint import default_size, fitted_view
@@ -27,6 +28,7 @@ def open_source_of(preview: PreviewOptions) -> FrameSource:
         preview.source,
         SourceOptions(
             fov_long_side=None if preview.fov_deg is None else float(np.deg2rad(preview.fov_deg)),
+            camera=calibrated_camera(preview.rig, preview.source),
             mirrored=preview.mirrored,
         ),
     )

@@ -74,9 +74,9 @@ def _show_session(preview: PreviewOptions, loop: bool) -> None:
     from apps.replay_window import show_replay
     from apps.session_source import open_session
 
-    if preview.fov_deg is not None or preview.mirrored:
+    if preview.fov_deg is not None or preview.rig is not None or preview.mirrored:
         raise UsageError(
-            f"{preview.source}: its calibration was recorded with it; leave --fov-deg and "
+            f"{preview.source}: its calibration was recorded with it; leave --fov-deg, --rig and "
             "--mirrored away"
         )
     options = ReplayOptions(

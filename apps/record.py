@@ -53,6 +53,8 @@ class Record:
     """What the people in it agreed to, in your words; stored in the file."""
     fov_deg: float | None = None
     """The source camera's angle of view along the longer side of its picture."""
+    rig: str | None = None
+    """The cameras, calibrated, in the order of the sources: FILE.json of `visavis calibrate`."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
 
@@ -67,6 +69,8 @@ class Record:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")
         if self.fov_deg is not None and not 5.0 <= self.fov_deg <= 170.0:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
+        if self.rig is not None and self.fov_deg is not None:
+            raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
         if self.key_file is not None and not self.encrypt:
             raise UsageError("--key-file holds the secret to seal with; add --encrypt")
         seams = parse_seams(self.seams, ("frames", "state", "code", "audio"))
@@ -126,11 +130,16 @@ class Record:
     def _open_source(self, spec: str) -> FrameSource:
         import numpy as np
 
+        from apps.rig_choice import calibrated_camera
         from apps.sources import open_any
         from capture.frame_source import SourceOptions
 
         fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
-        return open_any(spec, SourceOptions(fov_long_side=fov, mirrored=self.mirrored))
+        specs = (self.source, *self.more_sources)
+        camera = calibrated_camera(self.rig, spec, specs.index(spec), len(specs))
+        return open_any(
+            spec, SourceOptions(fov_long_side=fov, camera=camera, mirrored=self.mirrored)
+        )
 
     def _record(self, source: FrameSource, recording: Recording) -> None:
         from apps.pipeline import Pipeline, PipelineOptions

@@ -41,10 +41,11 @@ def open_recorded(path: Path, options: SourceOptions | None = None) -> FrameSour
     from apps.session_moments import first_seam
     from apps.session_source import SessionSource, open_session
 
-    if options is not None and (options.fov_long_side is not None or options.mirrored):
+    told = options or SourceOptions()
+    if told.fov_long_side is not None or told.camera is not None or told.mirrored:
         raise UsageError(
-            f"session:{path}: its calibration was recorded with it; leave --fov-deg and --mirrored "
-            "away"
+            f"session:{path}: its calibration was recorded with it; leave --fov-deg, --rig and "
+            "--mirrored away"
         )
     session = open_session(path)
     try:

@@ -25,6 +25,8 @@ class SourceOptions:
 
     fov_long_side: float | None = None
     """Radians along the longer image side, of a camera that nobody calibrated."""
+    camera: Camera | None = None
+    """The camera where it was calibrated, at any resolution of the same proportions."""
     size: tuple[int, int] | None = None
     """(width, height) to ask of a webcam; None takes its default. A file has its own."""
     fps: float | None = None
@@ -43,6 +45,8 @@ class SourceOptions:
                 "SourceOptions.fov_long_side: expected 0.1 to 3.0 radians, "
                 f"got {self.fov_long_side!r}"
             )
+        if self.fov_long_side is not None and self.camera is not None:
+            raise ValueError("SourceOptions: expected fov_long_side or camera, got both")
         if self.longest_side < 16:
             raise ValueError(
                 f"SourceOptions.longest_side: expected at least 16 pixels, got {self.longest_side}"
@@ -51,6 +55,21 @@ class SourceOptions:
             raise ValueError(
                 f"SourceOptions.timeout_s: expected seconds above 0, got {self.timeout_s}"
             )
+
+    def camera_of(self, size: tuple[int, int], name: str) -> Camera:
+        """The camera of a source that gives pictures of (width, height): the calibrated one, or a
+        guess called `name`. Raises SourceError when it was calibrated for other proportions."""
+        if self.camera is None:
+            return Camera.guessed(size, self.fov_long_side, name=name)
+        (width, height), (w, h) = self.camera.size, size
+        # A row or column more or less comes of rounding; anything else is cropped.
+        if abs(width * h / height - w) > 1.0 + w / 400.0:
+            raise SourceError(
+                f"{name}: its pictures are {w}x{h}, but the camera was calibrated with "
+                f"{width}x{height}; choose a resolution of the same proportions, or calibrate it "
+                "at this one"
+            )
+        return self.camera if size == self.camera.size else self.camera.scaled(size)
 
 
 class FrameSource(Protocol):

@@ -19,7 +19,6 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from capture.frame_source import SourceError, SourceOptions
-from streams.camera import Camera
 from streams.closing import Closing
 from streams.frame import Frame
 
@@ -73,7 +72,7 @@ class VideoFile(Closing):
             width, height = self._read_size
             size = (height, width) if self._quarter_turns % 2 else (width, height)
             self.fps = _nominal_rate(self._stream)
-            self.camera = Camera.guessed(size, options.fov_long_side, name=path.name)
+            self.camera = options.camera_of(size, path.name)
         except BaseException:
             self._container.close()
             raise

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from capture.frame_source import SourceError, SourceOptions
-from streams.camera import Camera
 from streams.clock import now_ns
 from streams.closing import Closing
 from streams.frame import Frame
@@ -49,9 +48,11 @@ class Webcam(Closing):
                 f"webcam {device}: opened, but gives no picture; is another program using it?"
             )
         height, width = first.shape[:2]
-        self.camera = Camera.guessed(
-            (width, height), options.fov_long_side, name=f"webcam {device}"
-        )
+        try:
+            self.camera = options.camera_of((width, height), f"webcam {device}")
+        except SourceError:
+            self._capture.release()
+            raise
         told = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps = told if 1.0 <= told <= 1000.0 else DEFAULT_FPS
         self._newest: Mailbox[Frame] = Mailbox(f"webcam {device}")
