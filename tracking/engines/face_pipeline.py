@@ -11,11 +11,15 @@ from tracking.engine import FaceMarks, Picture, require_picture
 from tracking.face_landmarks import FaceFind, FaceLandmarks
 from tracking.net import NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.region import Region, face_region_of_detection
-from tracking.tiles import TileTurns
+from tracking.region import Region, face_region_of_detection, overlap
+from tracking.tiles import TileTurns, tiles
 
 MOST_FACES = 6
 """Detected faces that are looked at before one of them is chosen."""
+MOST_OF_ALL = 32
+"""Detected faces that `FacePipeline.look_all` looks at."""
+SAME_FACE = 0.3
+"""Overlap of two faces' regions from which they are one face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,22 @@ class FacePipeline:
             landmarks = self._filter.filter(t_ms * 1_000_000, landmarks, face.extent())
         return FaceMarks(landmarks.astype(np.float32), self._landmarks.blendshapes(landmarks))
 
+    def look_all(self, rgb: Picture) -> tuple[FaceMarks, ...]:
+        """Every face of a single picture, the largest first. None of them is followed or filtered,
+        and the one that is followed stays so."""
+        require_picture("FacePipeline.look_all", rgb)
+        squares = tiles(rgb.shape[1], rgb.shape[0], self._settings.tiles)
+        kept: list[FaceFind] = []
+        for face in sorted(self._found(rgb, squares, MOST_OF_ALL), key=lambda f: -f.presence):
+            if all(overlap(face.region(), other.region()) < SAME_FACE for other in kept):
+                kept.append(face)
+        return tuple(
+            FaceMarks(
+                face.landmarks.astype(np.float32), self._landmarks.blendshapes(face.landmarks)
+            )
+            for face in sorted(kept, key=lambda face: -face.extent())
+        )
+
     def close(self) -> None:
         self._region = None
 
@@ -89,21 +109,24 @@ class FacePipeline:
         return faces[0] if faces else None
 
     def _detected(self, rgb: Picture) -> FaceFind | None:
-        s = self._settings
         if self._filter is not None:
             self._filter.reset()
         squares = self._turns.next(rgb.shape[1], rgb.shape[0], alone=False)
+        faces = self._found(rgb, squares, MOST_FACES if self._settings.largest else 1)
+        return max(faces, key=FaceFind.extent) if faces else None
+
+    def _found(self, rgb: Picture, squares: tuple[Region, ...], most: int) -> list[FaceFind]:
+        """Faces in these squares of the picture; two finds may be of one face."""
+        s = self._settings
         found = self._detector.detect(rgb, squares, s.min_detection)
         if s.largest:
             found = sorted(found, key=lambda detection: -detection.side())
-        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found[:MOST_FACES]]
-        if not s.largest:
-            regions = regions[:1]
+        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found[:most]]
         faces: list[FaceFind] = []
         for _ in range(s.passes):
             faces = self._believed(self._landmarks.find(rgb, [r for r in regions if r.usable()]))
             regions = [face.region() for face in faces]
-        return max(faces, key=FaceFind.extent) if faces else None
+        return faces
 
     def _believed(self, faces: list[FaceFind]) -> list[FaceFind]:
         return [
