@@ -24,13 +24,13 @@ import tyro
 from assets.manifest import asset_path
 from benchmarks.annotated_photographs import read_faces, read_hands
 from benchmarks.compared_trackers import (
-    NET_ENGINES,
     Both,
     CalmHands,
     MediaPipePhotographs,
     OurPhotographs,
     mediapipe_face,
     mediapipe_hands,
+    open_both,
     open_nets,
 )
 from benchmarks.film_frames import frames, side_by_side
@@ -55,8 +55,10 @@ from benchmarks.tracking_report import Report, bar_table
 from tracking.engine import Picture
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
+from tracking.tracker import FACE_THREADS, HAND_THREADS
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
+OURS = ("litert", "openvino", "torch")
 STUDY_HANDS, STUDY_FACES = 25, 18
 """Photographs for which the required figures were set."""
 
@@ -73,8 +75,6 @@ class TrackingBenchmark:
     """MMPose's tests/data; by default the annotated photographs of `data`."""
     engine: str = "litert"
     """Whose networks our pipeline runs."""
-    threads: int = 2
-    """Of each network."""
     turns: int = 20
     """Of the cost part, for each film."""
     json: Path | None = None
@@ -83,8 +83,8 @@ class TrackingBenchmark:
     def main(self) -> int:
         """0 when nothing that is required is missed, else 1; 2 for a wrong part."""
         wrong = sorted(set(self.parts) - set(PARTS))
-        if wrong or self.engine not in NET_ENGINES:
-            what, known = (wrong[0], PARTS) if wrong else (self.engine, NET_ENGINES)
+        if wrong or self.engine not in OURS:
+            what, known = (wrong[0], PARTS) if wrong else (self.engine, OURS)
             print(f"tracking: expected one of {', '.join(known)}, got {what}", file=sys.stderr)
             return 2
         report = Report()
@@ -100,7 +100,7 @@ class TrackingBenchmark:
             measures[part](report)
         print(bar_table(report.bars))
         if self.json is not None:
-            document = {"engine": self.engine, "threads": self.threads, **report.document()}
+            document = {"engine": self.engine, **report.document()}
             self.json.write_text(json.dumps(document, indent=1) + "\n")
         return 1 if report.missed else 0
 
@@ -141,7 +141,7 @@ class TrackingBenchmark:
         reference = open_nets("litert", 1)
         film = self._face_and_hands(8)
         inputs = real_inputs(reference, film)
-        for engine, limit in (("torch", None), ("torch-fp16", 0.1), ("openvino-fp32", None)):
+        for engine, limit in (("torch-fp32", None), ("torch-fp16", 0.1), ("openvino-fp32", None)):
             try:
                 rows = net_parity(reference, engine, open_nets(engine, 1), inputs)
             except (ImportError, RuntimeError) as error:
@@ -240,30 +240,29 @@ class TrackingBenchmark:
 
     def _contenders(self, report: Report, what: str) -> Mapping[str, Any]:
         """Each by name, the one that others are compared with first."""
-        nets = self._nets()
-        engines = {f"ours, {self.engine}": nets}
+        engines = [self.engine]
         if self.engine == "litert":
             try:
-                engines["ours, openvino"] = open_nets("openvino", self.threads)
+                open_nets("openvino", 1)
+                engines.append("openvino")
             except RuntimeError as error:
                 report.unjudged("cost with openvino", str(error).splitlines()[0])
+        opened: dict[str, Any] = {}
         if what == "hands":
-            ours = {name: HandPipeline(source) for name, source in engines.items()}
-            return {"MediaPipe": mediapipe_hands(), **ours}
-        if what == "face":
-            ours = {name: FacePipeline(source) for name, source in engines.items()}
-            return {"MediaPipe": mediapipe_face(), **ours}
-        opened = {
-            "MediaPipe": Both(mediapipe_face(), mediapipe_hands()),
-            "MediaPipe, two threads": Both(
+            opened["MediaPipe"] = mediapipe_hands()
+            for engine in engines:
+                opened[f"ours, {engine}"] = HandPipeline(open_nets(engine, HAND_THREADS))
+        elif what == "face":
+            opened["MediaPipe"] = mediapipe_face()
+            for engine in engines:
+                opened[f"ours, {engine}"] = FacePipeline(open_nets(engine, FACE_THREADS))
+        else:
+            opened["MediaPipe"] = Both(mediapipe_face(), mediapipe_hands())
+            opened["MediaPipe, two threads"] = Both(
                 mediapipe_face(), mediapipe_hands(), ThreadPoolExecutor(1)
-            ),
-        }
-        for name, source in engines.items():
-            opened[name] = Both(FacePipeline(source), HandPipeline(source))
-            opened[f"{name}, two threads"] = Both(
-                FacePipeline(source), HandPipeline(source), ThreadPoolExecutor(1)
             )
+            for engine in engines:
+                opened[f"ours, {engine}"] = open_both(engine)
         return opened
 
     def _cost_bar(self, report: Report, scene: str, rows: Sequence[Cost]) -> None:
@@ -291,7 +290,7 @@ class TrackingBenchmark:
             report.unjudged("CUDA, face and two hands from 720p, times MediaPipe", "no CUDA device")
 
     def _nets(self) -> Any:
-        return open_nets(self.engine, self.threads)
+        return open_nets(self.engine, HAND_THREADS)
 
     def _ground_truth(self) -> list[Path]:
         return [self.data / kind / "ground_truth" for kind in ("hands", "faces")]
