@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from assets.manifest import asset_path
+from assets.manifest import AssetError, asset_path
 from tracking.net import NETS, NetSpec
 
 
@@ -65,6 +65,14 @@ def bundle_of(network: str, bundles: Mapping[str, Path]) -> tuple[NetSpec, Path]
         raise ValueError(f"network: expected one of {', '.join(NETS)}, got {network!r}")
     spec = NETS[network]
     return spec, bundles[spec.bundle] if spec.bundle in bundles else asset_path(spec.bundle)
+
+
+def is_shipped(spec: NetSpec, bundle: Path) -> bool:
+    """Whether `bundle` is the asset itself, whose sha256 is known to be right."""
+    try:
+        return bundle == asset_path(spec.bundle)
+    except AssetError:
+        return False
 
 
 LARGEST_NETWORK = 64 << 20

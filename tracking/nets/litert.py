@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracking.net import Float32, NetSpec, require_batch
-from tracking.nets.bundle import bundle_of, network_bytes
+from tracking.nets.bundle import bundle_of, is_shipped, network_bytes
 from tracking.nets.tflite_graph import LITERT_PACKAGE, read_graph
 
 
@@ -29,9 +29,9 @@ class LiteRtNets:
         """See `NetSource`."""
         spec, bundle = bundle_of(network, self._bundles)
         model = network_bytes(spec, bundle)
-        if spec.bundle in self._bundles:
+        if not is_shipped(spec, bundle):
             # LiteRT checks that reads stay inside the file, not that operators fit their inputs:
-            # it may crash on others. A shipped file has the manifest's sha256.
+            # it may crash on those that do not.
             read_graph(model, spec, str(bundle))
         return LiteRtNet(spec, model, self._threads, str(bundle))
 

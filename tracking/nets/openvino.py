@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracking.net import Float32, NetSpec, require_batch
-from tracking.nets.bundle import bundle_of, network_bytes
+from tracking.nets.bundle import bundle_of, is_shipped, network_bytes
 from tracking.nets.tflite_graph import read_graph
 
 EXTRA = "pip install 'visavis[openvino]'"
@@ -61,7 +61,7 @@ class OpenVinoNets:
         """See `NetSource`."""
         spec, bundle = bundle_of(network, self._bundles)
         model = network_bytes(spec, bundle)
-        if spec.bundle in self._bundles:
+        if not is_shipped(spec, bundle):
             read_graph(model, spec, str(bundle))
         precision = "bf16" if self.bfloat16 and network in GAIN_BY_BFLOAT16 else "f32"
         options = {

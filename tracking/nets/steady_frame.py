@@ -184,8 +184,8 @@ class SteadyFrame:
         shape = self.shape
         matrices = self._device_matrices[: shape.face_regions]
         points = landmarks.unflatten(1, (478, 3))[:, self._chosen, :2]
-        # The landmarks' half pixel and that of the pictures' edges, from which the blendshapes'
-        # network counts, are one: the crop's own matrix brings them there.
+        # Half pixels between pixels' middles and edges do not matter: the network begins with
+        # taking the mean away.
         placed = points @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
         (scores,) = self._modules["face_blendshapes"](
             placed.unflatten(0, (shape.faces, shape.looks)).mean(1)
