@@ -1,9 +1,7 @@
 """The cameras of a pair of Aria glasses, from the calibration that their recordings carry as JSON.
 
 The models are those of projectaria_tools (core/calibration/camera_projections). KannalaBrandtK3 is
-OpenCV's fisheye model. FisheyeRadTanThinPrism ("Fisheye624": six radial, two tangential and four
-thin-prism terms) has no like among `streams.camera`'s, so the nearest fisheye camera is fitted, and
-refused where it is not near.
+OpenCV's fisheye model, FisheyeRadTanThinPrism is "fisheye624" of `streams.camera`.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
 
 from streams.camera import Camera, Distortion
+from streams.projection import directions
 from streams.rigid import Rigid
 
 Array = npt.NDArray[np.float64]
@@ -29,16 +27,10 @@ CALIBRATED_SIZES = {
     "camera-et-left": (640, 480), "camera-et-right": (640, 480),
 }  # fmt: skip
 """(width, height) of the pictures that the numbers are for, which the JSON does not say."""
+CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 RGB_MARGIN = 32.0
 """Pixels that are cut off all around before a colour picture is halved to 1408 x 1408
 (projectaria_tools, AriaCalibRescaleAndCrop.cpp)."""
-WIDEST = np.deg2rad(80.0)
-"""Directions further from the axis do not take part in a fit: x / z has no room for them."""
-LIT_CIRCLE = 0.515
-"""Radius of the lens's picture as a part of the longer side: 330 pixels of 640, 725 of 1408."""
-LARGEST_ERROR = 1.0 / 640.0
-"""Of the longer side: a fitted camera whose pixels are further off (root mean square) is
-refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +59,11 @@ def read_aria_cameras(text: str) -> tuple[AriaCamera, ...]:
         ) from error
 
 
-def nearest_camera(
-    aria: AriaCamera, size: tuple[int, int], world_from_device: Rigid
-) -> tuple[Camera, float]:
-    """The camera for pictures of (width, height), and how far its pixels are off, root mean square.
+def camera_of(aria: AriaCamera, size: tuple[int, int], world_from_device: Rigid) -> Camera:
+    """The camera for pictures of (width, height).
 
-    Raises ValueError for a model or a picture size that is not known, and where no camera of ours
-    comes within LARGEST_ERROR.
+    Raises ValueError for a model or a picture size that is not known, and for a lens that has no
+    direction for the middle of its picture.
     """
     wanted = PARAMETERS.get(aria.model)
     if wanted is None or len(aria.parameters) != wanted:
@@ -83,25 +73,24 @@ def nearest_camera(
         )
     scale, margin = _cut_of(aria.label, size)
     if aria.model == KANNALA_BRANDT:
-        fx, fy, cx, cy = aria.parameters[:4]
-        numbers, error = np.array([fx, fy, cx, cy, *aria.parameters[4:]]), 0.0
+        focal, centre, lens = aria.parameters[:2], aria.parameters[2:4], aria.parameters[4:]
+        model = "fisheye"
     else:
-        numbers, error = _fitted(aria, size, scale, margin)
-    if error * scale > LARGEST_ERROR * max(size):
-        raise ValueError(
-            f"{aria.label}: the nearest fisheye camera is {error * scale:.2f} pixels off (root "
-            f"mean square); expected at most {LARGEST_ERROR * max(size):.1f}"
-        )
+        focal, centre, lens = aria.parameters[[0, 0]], aria.parameters[1:3], aria.parameters[3:]
+        model = "fisheye624"
     camera = Camera(
         aria.label,
         size,
-        numbers[:2] * scale,
+        focal * scale,
         # Pixel centres stay what they are: see streams.camera.
-        (numbers[2:4] - margin + 0.5) * scale - 0.5,
-        Distortion("fisheye", tuple(numbers[4:].tolist())),
+        (centre - margin + 0.5) * scale - 0.5,
+        Distortion(model, tuple(lens.tolist())),
         world_from_device @ aria.device_from_camera,
     )
-    return camera, error * scale
+    middle = np.array(size) / 2.0 + np.min(size) / 4.0 * CORNERS
+    if not np.isfinite(directions(camera, middle)).all():
+        raise ValueError(f"{aria.label}: its numbers describe no lens ({lens.tolist()})")
+    return camera
 
 
 def turned_upright(camera: Camera) -> Camera:
@@ -109,31 +98,19 @@ def turned_upright(camera: Camera) -> Camera:
     sensors for the world lie on their side."""
     height = camera.size[1]
     quarter = np.sqrt(0.5)
+    lens = camera.distortion
+    if lens.model == "fisheye624":
+        *radial, p1, p2, s1, s2, s3, s4 = lens.coefficients
+        lens = Distortion(lens.model, (*radial, -p2, p1, -s3, -s4, s1, s2))
     # x of the turned picture is -y of the old one, its y is the old x.
     return replace(
         camera,
         size=camera.size[::-1],
         focal=camera.focal[::-1].copy(),
         centre=np.array([height - 1.0 - camera.centre[1], camera.centre[0]]),
+        distortion=lens,
         world_from_camera=camera.world_from_camera @ Rigid(np.array([quarter, 0.0, 0.0, -quarter])),
     )
-
-
-def project_fisheye624(parameters: Array, theta: Array, phi: Array) -> Array:
-    """Pixels (..., 2) of directions `theta` from the axis and `phi` about it, x to y, radians.
-
-    `parameters` (15,): f, cx, cy, k0..k5, p0, p1, s0..s3.
-    """
-    f, cx, cy = parameters[:3]
-    k, p, s = parameters[3:9], parameters[9:11], parameters[11:15]
-    squared = theta * theta
-    radial = theta * (1.0 + sum(k[i] * squared ** (i + 1) for i in range(6)))
-    x, y = radial * np.cos(phi), radial * np.sin(phi)
-    r2 = x * x + y * y
-    along = 2.0 * (x * p[0] + y * p[1])
-    u = x + along * x + r2 * p[0] + s[0] * r2 + s[1] * r2 * r2
-    v = y + along * y + r2 * p[1] + s[2] * r2 + s[3] * r2 * r2
-    return np.stack([f * u + cx, f * v + cy], axis=-1)
 
 
 def _camera(entry: dict[str, Any]) -> AriaCamera:
@@ -163,35 +140,3 @@ def _cut_of(label: str, size: tuple[int, int]) -> tuple[float, float]:
         f"{label}: expected pictures of {full[0]}x{full[1]} or half of that, got "
         f"{size[0]}x{size[1]}"
     )
-
-
-def _fitted(
-    aria: AriaCamera, size: tuple[int, int], scale: float, margin: float
-) -> tuple[Array, float]:
-    """fx fy cx cy k1..k4 in pixels of the calibration, and the error there."""
-    # Every degree and a bit, weighted alike: about as many as a picture has room for.
-    theta, phi = np.meshgrid(np.linspace(0.0, WIDEST, 81), np.linspace(0.0, 2 * np.pi, 73)[:-1])
-    pixels = project_fisheye624(aria.parameters, theta, phi)
-    low = margin - 0.5
-    high = np.array(size) / scale + margin - 0.5
-    seen = ((pixels >= low) & (pixels <= high)).all(-1)
-    from_centre = np.linalg.norm(pixels - aria.parameters[1:3], axis=-1)
-    # The lens throws a circle; the corners are black.
-    seen &= from_centre <= LIT_CIRCLE * max(size) / scale
-    # Beyond what was calibrated the polynomial may turn back.
-    rising = np.diff(from_centre, axis=1) > 0
-    seen[:, 1:] &= np.logical_and.accumulate(rising, axis=1)
-    theta, phi, pixels = theta[seen], phi[seen], pixels[seen]
-
-    def off(numbers: Array) -> Array:
-        fx, fy, cx, cy, *k = numbers
-        squared = theta * theta
-        bent = theta * (1.0 + sum(k[i] * squared ** (i + 1) for i in range(4)))
-        x, y = fx * bent * np.cos(phi) + cx, fy * bent * np.sin(phi) + cy
-        return (np.stack([x, y], axis=-1) - pixels).ravel()
-
-    f, cx, cy = aria.parameters[:3]
-    start = np.array([f, f, cx, cy, *aria.parameters[3:7]])
-    found = least_squares(off, start, x_scale="jac")
-    error = float(np.sqrt((found.fun**2).reshape(-1, 2).sum(-1).mean()))
-    return np.asarray(found.x, np.float64), error

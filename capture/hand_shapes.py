@@ -1,48 +1,18 @@
-"""An adult's hand, and the shapes it makes, as joint angles."""
+"""The shapes that a hand makes, as joint angles."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.hand_skeleton import HandShape
-
 Array = npt.NDArray[np.float64]
-
-BASES_RIGHT = np.array(
-    [
-        [-0.026, -0.014, -0.026],
-        [-0.024, -0.004, -0.090],
-        [0.0, 0.0, -0.092],
-        [0.020, -0.001, -0.086],
-        [0.037, -0.004, -0.077],
-    ]
-)
-"""(5, 3) metres, a right hand's wrist frame: the thumb's CMC joint and the knuckles."""
-BONES = np.array(
-    [
-        [0.046, 0.034, 0.028],
-        [0.043, 0.025, 0.022],
-        [0.047, 0.029, 0.023],
-        [0.043, 0.027, 0.023],
-        [0.034, 0.020, 0.020],
-    ]
-)
-"""(5, 3) metres from base to tip."""
-
-
-def adult_hand(side: str) -> HandShape:
-    """The hand that every performance shows; left and right are mirror images."""
-    mirror = np.array([1.0, 1.0, 1.0]) if side == "right" else np.array([-1.0, 1.0, 1.0])
-    return HandShape(side, BASES_RIGHT * mirror, BONES)
-
 
 STRAIGHT = (0.06, 0.08, 0.05)
 CURLED = (1.40, 1.70, 1.0)
 """Flexion at the three joints from base to tip, radians."""
 SPREAD = (0.0, 0.20, 0.0, 0.14, 0.30)
 """Radians away from the middle finger when the hand is spread; the thumb has its own."""
-# The thumb's angles were found by inverse kinematics on the hand above, for where its tip belongs.
+# The thumb's angles were found by inverse kinematics on the adult hand, for where its tip belongs.
 THUMB_OUT = (-0.14, -0.43, 0.27, 0.30)
 """Out of the palm, then flexion at its three joints: stretched away from the index finger."""
 THUMB_BESIDE = (-0.30, -0.01, 0.34, 0.33)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from capture.hand_shapes import HAND_SHAPES, adult_hand
+from capture.hand_shapes import HAND_SHAPES
 from capture.speech import Speech, weights_of
+from streams.adult_hand import adult_hand
 from streams.face_shapes import FACE_SHAPES, SHAPE_INDEX
 from streams.hand_skeleton import joints_from_angles
 from streams.rigid import Rigid

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from capture.aria_calibration import (
     AriaCamera,
-    nearest_camera,
+    camera_of,
     read_aria_cameras,
     turned_upright,
 )
@@ -228,8 +228,8 @@ class VrsFile(Closing):
         cameras, notes = [], []
         for label in labels:
             try:
-                camera, error = nearest_camera(calibrated[label], each_size, world_from_device)
-                notes.append(f"{label}: calibrated, {error:.2f} pixels off")
+                camera = camera_of(calibrated[label], each_size, world_from_device)
+                notes.append(f"{label}: calibrated")
             except (KeyError, ValueError) as problem:
                 camera = Camera.guessed(each_size, name=label)
                 notes.append(f"{label}: its camera is guessed ({problem})")

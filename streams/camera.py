@@ -6,6 +6,7 @@ image spans (-0.5, w - 0.5) and resizing by s maps x to (x + 0.5) * s - 0.5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +15,11 @@ import numpy.typing as npt
 from streams.array_contract import require_array, require_choice, require_finite, require_size
 from streams.rigid import Rigid
 
-DISTORTION_MODELS = ("none", "pinhole_brown", "fisheye")
+COEFFICIENTS = {"none": 0, "pinhole_brown": 5, "fisheye": 4, "fisheye62": 8, "fisheye624": 12}
+"""How many coefficients each distortion model has."""
+DISTORTION_MODELS = tuple(COEFFICIENTS)
+FISHEYES = ("fisheye", "fisheye62", "fisheye624")
+"""The models that bend angles, not slopes; what follows holds up to 90 degrees from the axis."""
 
 WORLD_FROM_WEBCAM = Rigid(np.array([0.0, 1.0, 0.0, 0.0]))
 """A webcam that defines the world: its centre is the origin, it looks along -z, y is up."""
@@ -27,8 +32,16 @@ WEBCAM_HORIZONTAL_FOV = np.deg2rad(60.0)
 class Distortion:
     """Lens distortion on normalised image coordinates (x/z, y/z).
 
-    "pinhole_brown": k1 k2 p1 p2 k3 (OpenCV's order). "fisheye": k1..k4 of OpenCV's Kannala-Brandt
-    model, theta_d = theta (1 + k1 theta^2 + ... + k4 theta^8). "none": no coefficients.
+    "none": no coefficients. "pinhole_brown": k1 k2 p1 p2 k3 (OpenCV's order). "fisheye": k1..k4 of
+    OpenCV's Kannala-Brandt model, theta_d = theta (1 + k1 theta^2 + ... + k4 theta^8).
+
+    "fisheye62" (k1..k6 p1 p2) and "fisheye624" (k1..k6 p1 p2 s1..s4) are the lenses of headsets:
+    UmeTrack's Fisheye62 and Aria's, Quest's and HOT3D's Fisheye624 (FisheyeRadTanThinPrism of
+    projectaria_tools; OVR62 and OVR624 of hand_tracking_toolkit). With theta (cos phi, sin phi) the
+    angle from the axis as a vector: it is stretched to (x, y) by 1 + k1 theta^2 + ... +
+    k6 theta^12, then x += p1 (r^2 + 2 x^2) + 2 p2 x y + s1 r^2 + s2 r^4 and
+    y += p2 (r^2 + 2 y^2) + 2 p1 x y + s3 r^2 + s4 r^4, r the length of (x, y). p1 goes with x:
+    the other way round than in OpenCV's Brown model.
     """
 
     model: str = "none"
@@ -36,11 +49,15 @@ class Distortion:
 
     def __post_init__(self) -> None:
         require_choice("Distortion.model", self.model, DISTORTION_MODELS)
-        wanted = {"none": 0, "pinhole_brown": 5, "fisheye": 4}[self.model]
+        wanted = COEFFICIENTS[self.model]
         if len(self.coefficients) != wanted:
             raise ValueError(
                 f"Distortion.coefficients: expected {wanted} for {self.model!r}, "
                 f"got {len(self.coefficients)}"
+            )
+        if not all(math.isfinite(k) for k in self.coefficients):
+            raise ValueError(
+                f"Distortion.coefficients: expected finite numbers, got {self.coefficients}"
             )
 
 

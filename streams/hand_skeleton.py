@@ -343,6 +343,15 @@ def mediapipe_joints(joints_webxr: npt.ArrayLike) -> Float32:
     return p[OPENXR_FROM_MEDIAPIPE - 1].astype(np.float32)
 
 
+def finger_frames(bases: npt.ArrayLike, side: str) -> tuple[Array, Array]:
+    """wrist_from_base (5, 3, 3) of the fingers whose base joints are `bases` (5, 3) metres, wrist
+    frame: x right, y out of the finger's back, -z ahead; and (5,) the sign in it of a positive
+    spread, which turns ahead towards x (+1) or away from it (-1)."""
+    require_choice("finger_frames side", side, SIDES)
+    right, up, forward = _base_frames(np.asarray(bases, np.float64), side)
+    return np.stack([right, up, -forward], axis=-1), _spread_sign(side)
+
+
 def _joints(where: str, joints: npt.ArrayLike, count: int) -> Array:
     p = np.asarray(joints, np.float64)
     if p.shape != (count, 3):

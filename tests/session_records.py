@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
-from streams.camera import Camera, Distortion
+from streams.camera import COEFFICIENTS, DISTORTION_MODELS, Camera, Distortion
 from streams.frame import Frame
 from streams.headset_sample import HeadsetSample
 from streams.mark import Mark
@@ -146,8 +146,8 @@ def shown_panels(draw: Any) -> ShownPanels:
 @st.composite
 def cameras(draw: Any) -> Camera:
     rng = draw(generators())
-    model = draw(st.sampled_from(("none", "pinhole_brown", "fisheye")))
-    count = {"none": 0, "pinhole_brown": 5, "fisheye": 4}[model]
+    model = draw(st.sampled_from(DISTORTION_MODELS))
+    count = COEFFICIENTS[model]
     return Camera(
         draw(LINES),
         (int(rng.integers(16, 70)), int(rng.integers(16, 70))),

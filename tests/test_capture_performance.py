@@ -7,11 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from capture.hand_shapes import HAND_SHAPES, adult_hand
+from capture.hand_shapes import HAND_SHAPES
 from capture.performance import LID_CLOSE_S, LID_HOLD_S, LID_OPEN_S, Performance, ease
 from capture.scenes import SCENES, open_scene
 from capture.speech import Speech, weights_of
 from capture.synthetic import SyntheticOptions, SyntheticPerson
+from streams.adult_hand import adult_hand
 from streams.camera import Camera
 from streams.face_shapes import FACE_SHAPES, SHAPE_INDEX
 from streams.hand_skeleton import joint_angles, wrist_frame

@@ -10,7 +10,7 @@ from PIL import Image
 
 from apps.shelf_row import COUNT, ShelfRow
 from apps.view_places import as_backdrop, beside, on_desk
-from capture.hand_shapes import HAND_SHAPES, adult_hand
+from capture.hand_shapes import HAND_SHAPES
 from overlay.board import PanelBoard
 from overlay.generation_event import PictureUpdate
 from overlay.image_panel import image_panel
@@ -22,6 +22,7 @@ from overlay.sticker_model import StickerModel
 from overlay.sticker_search import StickerSearch
 from overlay.wish import Wish
 from render.panels import labelled_picture, premultiplied
+from streams.adult_hand import adult_hand
 from streams.hand_skeleton import joints_from_angles
 from streams.rigid import Rigid
 from streams.tracked_state import HandPose

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avatar.datasets.capture_files import MM, DatasetError, file_text
-from streams.camera import Camera, Distortion
+from streams.camera import FISHEYES, Camera, Distortion
 from streams.rigid import Rigid
 
 Array = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ def _extrinsics(camera: Camera) -> Array:
 
 
 def _coefficients(camera: Camera) -> tuple[float, ...]:
-    if camera.distortion.model == "fisheye":
+    if camera.distortion.model in FISHEYES:
         raise ValueError(f"camera {camera.name!r}: a dome's calibration holds no fisheye lenses")
     return camera.distortion.coefficients or (0.0,) * 5
 

@@ -1,0 +1,365 @@
+"""Hands in metres from several calibrated cameras at once.
+
+An engine looks at each camera's picture, finds are put together across the cameras, and their rays
+triangulated; a hand whose bones are known is then fitted to them. A fisheye's picture is first
+looked at straight ahead; a hand that is known in space is then followed in crops that keep it in
+their middle, so that an engine which follows from picture to picture finds it where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from assets.manifest import asset_path
+from streams.camera import FISHEYES, Camera
+from streams.closing import Closing
+from streams.frame import Frame
+from streams.hand_skeleton import joint_angles, joints_from_angles, wrist_frame
+from streams.projection import directions, project
+from streams.rigid import Rigid
+from streams.tracked_state import SIDES, HandPose, TrackedState
+from tracking.association import hand_size
+from tracking.engine import SMALLEST_SIDE, HandEngine, HandMarks, Picture
+from tracking.engine_slot import EngineSlot
+from tracking.evaluation import similarity
+from tracking.hand_fit import HandFit, fit_hand
+from tracking.hand_placement import place_hand
+from tracking.hand_view import HandView
+from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.perspective_crop import CropOptions, crop_around, cut_out, straight_ahead
+from tracking.triangulation import TriangulationOptions, triangulate
+from tracking.user_hand import UserHand
+from tracking.view_association import Find, SeenHand, associate
+
+Array = npt.NDArray[np.float64]
+
+HAND_LENGTH = 0.18
+"""Metres, wrist to finger tip: the size that the filter's speed is counted in."""
+BEND_LENGTH = 0.04
+"""Metres of a finger that a radian of its joints moves, for the same."""
+FEWEST = 12
+"""Landmarks of 21 that must be triangulated for a hand; the others follow from the engine's own 3D
+shape."""
+SAME_PLACE = 0.4
+"""Of a hand's size in a picture: nearer middles are one hand's."""
+ONE_VIEW = 0.5
+"""Of the confidence of a hand that one camera alone sees, whose distance is a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class RigTrackerOptions:
+    """How to track with a rig."""
+
+    simultaneous_s: float = 0.020
+    """Seconds by which the frames of one moment may differ."""
+    search_every: int = 5
+    """While both hands are followed in a fisheye's crops, its view straight ahead is looked at in
+    every n-th moment only; while one is missing, in every."""
+    search_size: int = 640
+    """Pixels a side of a fisheye's view straight ahead."""
+    crop: CropOptions = field(default_factory=CropOptions)
+    """Of a hand that is followed."""
+    triangulation: TriangulationOptions = field(default_factory=TriangulationOptions)
+    hand_filter: OneEuroOptions | None = field(default_factory=OneEuroOptions)
+    """Quiets the joints in space; None: not at all."""
+    one_view: bool = True
+    """Whether a hand that one camera alone sees is told, placed by an average hand's size."""
+    patience_s: float = 30.0
+    """Seconds to wait for an engine before it counts as hung."""
+
+    def __post_init__(self) -> None:
+        if self.search_every < 1:
+            raise ValueError(
+                f"RigTrackerOptions.search_every: expected 1 or more, got {self.search_every}"
+            )
+        if not (self.simultaneous_s > 0 and self.patience_s > 0):
+            raise ValueError("RigTrackerOptions: expected seconds above 0")
+
+
+OpenEngine = Callable[[int], HandEngine]
+"""Opens an engine that follows at most so many hands."""
+
+
+def mediapipe_hands(hands: int, model: Path | None = None) -> HandEngine:
+    """MediaPipe's landmarker, which searches in every picture while a hand is missing."""
+    from tracking.engines.mediapipe_tasks import Confidences, MediaPipeHands
+
+    bundle = model or asset_path("models/hand_landmarker.task")
+    return MediaPipeHands(bundle, Confidences(), hands, search_every=1)
+
+
+class RigTracker(Closing):
+    """Tracks one person's hands through the simultaneous frames of a rig.
+
+    Cameras are told apart by name; any of them may be missing from a moment. Moments go in in their
+    order: one that is older than the last begins anew. Not for several threads at once.
+    """
+
+    def __init__(
+        self,
+        options: RigTrackerOptions | None = None,
+        open_engine: OpenEngine = mediapipe_hands,
+        users: Sequence[UserHand] = (),
+    ) -> None:
+        """Engines are opened when a camera first needs them.
+
+        Of `users`, hands whose bones are known (one or two sides), the skeleton is fitted; other
+        hands' joints are the triangulated landmarks, with whatever bones these have.
+        """
+        self._options = options or RigTrackerOptions()
+        self._open_engine = open_engine
+        self._users = {user.side: user for user in users}
+        self._slots: dict[tuple[str, str], EngineSlot[tuple[HandMarks, ...]]] = {}
+        self._closed = False
+        self._forget()
+
+    def close(self) -> None:
+        """End the engines and their threads. Idempotent."""
+        self._closed = True
+        self._drop_engines()
+
+    def track(self, frames: Sequence[Frame]) -> TrackedState:
+        """The hands at one moment, in the world of the rig. `t_ns` is the first frame's.
+
+        Raises ValueError for no frames, two of one camera, frames of different moments, pictures
+        below 16 x 16, or a closed tracker; TrackingError when an engine fails twice (the next
+        moment gets a new one).
+        """
+        self._require_moment(frames)
+        t_ns = frames[0].t_ns
+        if self._last_ns is not None and t_ns <= self._last_ns:
+            self._drop_engines()
+            self._forget()
+        if self._first_ns is None:
+            self._first_ns = t_ns
+        self._last_ns = t_ns
+        # Milliseconds that grow with every moment, as MediaPipe demands.
+        self._last_ms = max((t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
+
+        finds = self._finds(frames)
+        hands, left_over = associate(finds, self._joints)
+        poses = {hand.side: self._hand_pose(hand) for hand in hands}
+        if self._options.one_view:
+            for find in sorted(left_over, key=lambda each: -each.marks.score):
+                if poses.get(find.marks.side) is None and not self._is_known(find, poses):
+                    poses[find.marks.side] = self._one_view_pose(find)
+        self._fits = {side: fit for side, fit in self._fits.items() if poses.get(side) is not None}
+        found = {side: pose for side in SIDES if (pose := poses.get(side)) is not None}
+        self._joints = {s: np.asarray(pose.joints, np.float64) for s, pose in found.items()}
+        calm = tuple(self._calm(pose, t_ns) for pose in found.values())
+        self._filters = {pose.side: self._filters[pose.side] for pose in calm}
+        return TrackedState(t_ns, "+".join(f.camera.name for f in frames), None, calm)
+
+    def _require_moment(self, frames: Sequence[Frame]) -> None:
+        if self._closed:
+            raise ValueError("RigTracker.track: expected an open tracker, got a closed one")
+        if not frames:
+            raise ValueError("RigTracker.track: expected the frames of one moment, got none")
+        names = [frame.camera.name for frame in frames]
+        if len(set(names)) != len(names):
+            raise ValueError(f"RigTracker.track: expected one frame a camera, got {names}")
+        times = [frame.t_ns for frame in frames]
+        if max(times) - min(times) > self._options.simultaneous_s * 1e9:
+            raise ValueError(
+                f"RigTracker.track: expected frames of one moment (within "
+                f"{self._options.simultaneous_s * 1e3:g} ms), got "
+                f"{(max(times) - min(times)) / 1e6:g} ms between them; are the cameras in step?"
+            )
+        for frame in frames:
+            if min(frame.camera.size) < SMALLEST_SIDE:
+                raise ValueError(
+                    f"RigTracker.track: expected pictures of at least {SMALLEST_SIDE} x "
+                    f"{SMALLEST_SIDE}, got {frame.camera.size[0]} x {frame.camera.size[1]} of "
+                    f"{frame.camera.name!r}"
+                )
+
+    def _forget(self) -> None:
+        self._first_ns: int | None = None
+        self._last_ns: int | None = None
+        self._last_ms = -1
+        self._since_search = 0
+        self._joints: dict[str, Array] = {}
+        self._filters: dict[str, OneEuro | None] = {}
+        self._fits: dict[str, HandFit] = {}
+
+    def _drop_engines(self) -> None:
+        for slot in self._slots.values():
+            slot.close()
+        self._slots = {}
+
+    def _finds(self, frames: Sequence[Frame]) -> list[Find]:
+        """Every camera's engines look at once."""
+        search = self._since_search % self._options.search_every == 0 or len(self._joints) == 1
+        self._since_search = 1 if search else self._since_search + 1
+        asked: list[tuple[int, Camera, EngineSlot[tuple[HandMarks, ...]]]] = []
+        for view, frame in enumerate(frames):
+            for name, hands, camera, picture in self._pictures(frame, search):
+                slot = self._slot(frame.camera.name, name, hands)
+                slot.ask(picture, self._last_ms)
+                asked.append((view, camera, slot))
+        finds: list[Find] = []
+        failure: Exception | None = None
+        for view, camera, slot in asked:
+            try:
+                for marks in slot.answer():
+                    _add_find(finds, Find(view, camera, marks))
+            except RuntimeError as error:  # the others' answers must be taken all the same
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return finds
+
+    def _pictures(self, frame: Frame, search: bool) -> list[tuple[str, int, Camera, Picture]]:
+        """What to look at: engine's name, how many hands it may find, whose pixels, pixels."""
+        rgb = np.ascontiguousarray(frame.rgb[:, ::-1] if frame.mirrored else frame.rgb)
+        camera = frame.camera
+        if camera.distortion.model not in FISHEYES:
+            return [("whole", 2, camera, rgb)]
+        looks: list[tuple[str, int, Camera, Picture]] = []
+        for side, joints in self._joints.items():
+            crop = crop_around(camera, joints, self._options.crop)
+            if crop is not None:
+                looks.append((side, 1, crop, cut_out(rgb, camera, crop)))
+        if search or not looks:
+            wide = straight_ahead(camera, CropOptions(size=self._options.search_size))
+            looks.append(("ahead", 2, wide, cut_out(rgb, camera, wide)))
+        return looks
+
+    def _slot(self, camera: str, name: str, hands: int) -> EngineSlot[tuple[HandMarks, ...]]:
+        slot = self._slots.get((camera, name))
+        if slot is None:
+            slot = EngineSlot(
+                f"tracking-{camera}-{name}",
+                lambda: self._open_engine(hands),
+                self._options.patience_s,
+            )
+            self._slots[camera, name] = slot
+        return slot
+
+    def _hand_pose(self, hand: SeenHand) -> HandPose | None:
+        views = [_view_of(find) for find in hand.finds]
+        found = triangulate(views, self._options.triangulation)
+        joints = found.points
+        sound = np.asarray(np.isfinite(joints).all(-1), np.bool_)
+        if sound.sum() < FEWEST:
+            return None
+        if not sound.all():
+            joints = _completed(joints, sound, hand.finds)
+        confidence = float(np.mean(found.confidence)) * float(
+            np.mean([find.marks.score for find in hand.finds])
+        )
+        confidence = min(max(confidence, 0.0), 1.0)
+        if hand.side in self._users:
+            return self._fitted(hand.side, views).pose(confidence)
+        return _pose_of(hand.side, joints, confidence)
+
+    def _one_view_pose(self, find: Find) -> HandPose | None:
+        pose = place_hand(find.camera, find.marks)
+        if pose is None:
+            return None
+        if find.marks.side in self._users:
+            fit = self._fitted(find.marks.side, [_view_of(find)])
+            return fit.pose(pose.confidence * ONE_VIEW)
+        return replace(pose, confidence=pose.confidence * ONE_VIEW)
+
+    def _fitted(self, side: str, views: list[HandView]) -> HandFit:
+        fit = fit_hand(views, self._users[side], self._fits.get(side))
+        self._fits[side] = fit
+        return fit
+
+    def _is_known(self, find: Find, poses: dict[str, HandPose | None]) -> bool:
+        """Whether the find lies over a hand that is placed already: then it is that one, badly
+        seen."""
+        size = hand_size(find.marks)
+        for pose in poses.values():
+            if pose is not None:
+                there, _ = project(find.camera, pose.joints)
+                apart = there.mean(0) - find.marks.landmarks.mean(0)
+                if float(np.linalg.norm(apart)) < SAME_PLACE * size:
+                    return True
+        return False
+
+    def _calm(self, pose: HandPose, t_ns: int) -> HandPose:
+        options = self._options.hand_filter
+        if options is None:
+            self._filters[pose.side] = None
+            return pose
+        kept = self._filters.get(pose.side) or OneEuro(options)
+        self._filters[pose.side] = kept
+        fit = self._fits.get(pose.side)
+        if fit is None:
+            joints = kept.filter(t_ns, pose.joints, HAND_LENGTH)
+            return _pose_of(pose.side, joints, pose.confidence) or pose
+        # Bones keep their lengths: what is quieted is how the hand lies and bends.
+        bends = np.column_stack([fit.angles, fit.sideways]) * BEND_LENGTH
+        turn = fit.world_from_wrist.rotation() * HAND_LENGTH
+        parts = np.concatenate([fit.world_from_wrist.xyz[None], turn, bends.reshape(-1, 3)])
+        parts = kept.filter(t_ns, parts, HAND_LENGTH)
+        u, _, vt = np.linalg.svd(parts[1:4])
+        world_from_wrist = Rigid.from_rotation(u @ vt, parts[0])
+        bends = parts[4:].reshape(5, 6) / BEND_LENGTH
+        angles, sideways = bends[:, :4], bends[:, 4:]
+        shape = self._users[pose.side].shape
+        joints = joints_from_angles(angles, shape, world_from_wrist, sideways)
+        return replace(
+            pose,
+            joints=joints,
+            world_from_wrist=world_from_wrist,
+            angles=angles.astype(np.float32),
+        )
+
+
+def _add_find(finds: list[Find], new: Find) -> None:
+    """Keep one of two finds of one hand, by a crop and by the view straight ahead, or by two crops:
+    the surer one."""
+    rays = directions(new.camera, new.marks.landmarks)
+    for k, old in enumerate(finds):
+        if old.view == new.view:
+            theirs = directions(old.camera, old.marks.landmarks)
+            apart = float(np.linalg.norm(rays.mean(0) - theirs.mean(0)))
+            size = float(np.ptp(theirs, axis=0).max())
+            if not apart >= SAME_PLACE * size:
+                if new.marks.score > old.marks.score:
+                    finds[k] = new
+                return
+    finds.append(new)
+
+
+def _view_of(find: Find) -> HandView:
+    marks = find.marks
+    return HandView(
+        find.camera,
+        marks.landmarks.astype(np.float64),
+        np.ones(21),
+        marks.shape.astype(np.float64),
+    )
+
+
+def _completed(joints: Array, sound: npt.NDArray[np.bool_], finds: tuple[Find, ...]) -> Array:
+    """Landmarks that no two views agree on, from the surest engine's own shape of the hand laid
+    over the others."""
+    best = max(finds, key=lambda find: find.marks.score)
+    shape = best.marks.shape.astype(np.float64)
+    # `similarity` moves what it is given; all 21 ride along with the fit of the sound ones.
+    fitted = similarity(shape[sound], joints[sound])
+    linear, *_ = np.linalg.lstsq(
+        np.column_stack([shape[sound], np.ones(int(sound.sum()))]), fitted, rcond=None
+    )
+    laid = np.column_stack([shape, np.ones(21)]) @ linear
+    return np.where(sound[:, None], joints, laid)
+
+
+def _pose_of(side: str, joints: Array, confidence: float) -> HandPose | None:
+    """None for points that are no hand (all on a line)."""
+    world = np.ascontiguousarray(joints, np.float32)
+    try:
+        return HandPose(
+            side, world, wrist_frame(world, side), joint_angles(world, side), confidence
+        )
+    except ValueError:
+        return None
