@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracking.detection import Detector
+from tracking.detection import Detection, Detector
 from tracking.engine import FaceMarks, Picture, require_picture
 from tracking.face_landmarks import FaceFind, FaceLandmarks
 from tracking.net import NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.region import Region, face_region_of_detection, overlap
+from tracking.region import Region, face_region_of_detection
 from tracking.tiles import TileTurns, tiles
 
 MOST_FACES = 6
 """Detected faces that are looked at before one of them is chosen."""
 MOST_OF_ALL = 32
 """Detected faces that `FacePipeline.look_all` looks at."""
-SAME_FACE = 0.3
-"""Overlap of two faces' regions from which they are one face."""
+SAME_FACE = 0.5
+"""Distance of two faces' middles, in extents of the larger one, below which they are one face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,11 @@ class FacePipeline:
         and the one that is followed stays so."""
         require_picture("FacePipeline.look_all", rgb)
         squares = tiles(rgb.shape[1], rgb.shape[0], self._settings.tiles)
+        found = self._detector.detect(rgb, squares, self._settings.min_detection)
         kept: list[FaceFind] = []
-        for face in sorted(self._found(rgb, squares, MOST_OF_ALL), key=lambda f: -f.presence):
-            if all(overlap(face.region(), other.region()) < SAME_FACE for other in kept):
+        # The surest detection of each face: presence says nothing of how well landmarks lie.
+        for face in self._placed(rgb, found[:MOST_OF_ALL]):
+            if all(_apart(face, other) >= SAME_FACE for other in kept):
                 kept.append(face)
         return tuple(
             FaceMarks(
@@ -112,18 +115,18 @@ class FacePipeline:
         if self._filter is not None:
             self._filter.reset()
         squares = self._turns.next(rgb.shape[1], rgb.shape[0], alone=False)
-        faces = self._found(rgb, squares, MOST_FACES if self._settings.largest else 1)
-        return max(faces, key=FaceFind.extent) if faces else None
+        found = self._detector.detect(rgb, squares, self._settings.min_detection)
+        if self._settings.largest:
+            found = sorted(found, key=lambda detection: -detection.side())[:MOST_FACES]
+        else:
+            found = found[:1]
+        return max(self._placed(rgb, found), key=FaceFind.extent, default=None)
 
-    def _found(self, rgb: Picture, squares: tuple[Region, ...], most: int) -> list[FaceFind]:
-        """Faces in these squares of the picture; two finds may be of one face."""
-        s = self._settings
-        found = self._detector.detect(rgb, squares, s.min_detection)
-        if s.largest:
-            found = sorted(found, key=lambda detection: -detection.side())
-        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found[:most]]
+    def _placed(self, rgb: Picture, found: list[Detection]) -> list[FaceFind]:
+        """The faces that were detected, in order; two finds may be of one face."""
+        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found]
         faces: list[FaceFind] = []
-        for _ in range(s.passes):
+        for _ in range(self._settings.passes):
             faces = self._believed(self._landmarks.find(rgb, [r for r in regions if r.usable()]))
             regions = [face.region() for face in faces]
         return faces
@@ -134,3 +137,10 @@ class FacePipeline:
             for face in faces
             if face.presence >= self._settings.min_presence and face.region().usable()
         ]
+
+
+def _apart(a: FaceFind, b: FaceFind) -> float:
+    """Distance of the faces' middles, as a part of the larger one's extent."""
+    one, other = a.region(), b.region()
+    distance = math.hypot(one.x - other.x, one.y - other.y)
+    return distance / max(a.extent(), b.extent(), 1e-9)
