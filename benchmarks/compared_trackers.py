@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
+from tracking import engine_choice
 from tracking.association import hand_size
 from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
@@ -22,16 +23,13 @@ from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import TrackerOptions
+from tracking.tracker import FACE_THREADS, HAND_THREADS, TrackerOptions
 
 Float32 = npt.NDArray[np.float32]
 
 FACE, HANDS = "models/face_landmarker.task", "models/hand_landmarker.task"
 PHOTOGRAPH_HANDS, PHOTOGRAPH_FACES = 4, 6
 """At most this many in a photograph, as in the project's study of MediaPipe."""
-
-
-NET_ENGINES = ("litert", "openvino", "openvino-fp32", "torch", "torch-fp16")
 
 
 class PhotographFinder(Protocol):
@@ -96,8 +94,7 @@ class OurPhotographs:
         return HandPipeline(self._nets, self._hand).look(rgb, 0)
 
     def faces(self, rgb: Picture) -> Sequence[Float32]:
-        found = FacePipeline(self._nets, replace(self._face, filter=None)).look(rgb, 0)
-        return [] if found is None else [found.landmarks]
+        return [face.landmarks for face in FacePipeline(self._nets, self._face).look_all(rgb)]
 
 
 class OpenedNets:
@@ -115,17 +112,14 @@ class OpenedNets:
 
 
 def open_nets(engine: str, threads: int) -> NetSource:
-    """By the names of `--tracker`, and "openvino-fp32", "torch-fp16" for what those do not choose
-    on this machine. Raises ValueError for another name, RuntimeError where it cannot run."""
-    if engine == "litert":
-        from tracking.nets.litert import LiteRtNets
-
-        return LiteRtNets(threads)
-    elif engine in ("openvino", "openvino-fp32"):
+    """By the names of `--tracker`, and "openvino-fp32", "torch-fp32", "torch-fp16" for precisions
+    that those do not choose on every machine. Raises ValueError for another name, RuntimeError
+    where it cannot run."""
+    if engine == "openvino-fp32":
         from tracking.nets.openvino import OpenVinoNets
 
-        return OpenVinoNets(threads, bfloat16=None if engine == "openvino" else False)
-    elif engine in ("torch", "torch-fp16"):
+        return OpenVinoNets(threads, bfloat16=False)
+    elif engine in ("torch-fp32", "torch-fp16"):
         import torch
 
         from tracking.nets.torch_nets import TorchNets
@@ -133,7 +127,7 @@ def open_nets(engine: str, threads: int) -> NetSource:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return TorchNets(device, "float16" if engine == "torch-fp16" else "float32")
     else:
-        raise ValueError(f"open_nets: expected one of {NET_ENGINES}, got {engine!r}")
+        return engine_choice.open_nets(engine, threads, {})
 
 
 def mediapipe_face() -> FaceEngine:
@@ -143,7 +137,7 @@ def mediapipe_face() -> FaceEngine:
 
 def mediapipe_hands(hands: int = 2) -> HandEngine:
     """In VIDEO mode. Searching in every frame is what MediaPipe's task does by itself."""
-    return MediaPipeHands(asset_path(HANDS), Confidences(), hands, search_every=1)
+    return MediaPipeHands(asset_path(HANDS), Confidences(), hands, search_every_ms=0)
 
 
 class CalmHands:
@@ -195,6 +189,15 @@ class Both:
             self.pool.shutdown()
         self.face.close()
         self.hands.close()
+
+
+def open_both(engine: str) -> Both:
+    """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads."""
+    return Both(
+        FacePipeline(open_nets(engine, FACE_THREADS)),
+        HandPipeline(open_nets(engine, HAND_THREADS)),
+        ThreadPoolExecutor(1),
+    )
 
 
 def _image(rgb: Picture) -> Any:

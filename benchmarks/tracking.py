@@ -22,18 +22,21 @@ from typing import Any
 import tyro
 
 from assets.manifest import asset_path
+from benchmarks import tracking_gpu
 from benchmarks.annotated_photographs import read_faces, read_hands
 from benchmarks.compared_trackers import (
-    NET_ENGINES,
     Both,
     CalmHands,
     MediaPipePhotographs,
     OurPhotographs,
     mediapipe_face,
     mediapipe_hands,
+    open_both,
     open_nets,
 )
 from benchmarks.film_frames import frames, side_by_side
+from benchmarks.hands_multiview import Onlooker, rendered_table
+from benchmarks.rendered_hands import Artist, OwnHand, UmeTrackModel
 from benchmarks.tracking_accuracy import (
     PROTOCOLS,
     face_accuracy,
@@ -52,13 +55,31 @@ from benchmarks.tracking_motion import (
 )
 from benchmarks.tracking_parity import net_parity, pipeline_parity, real_inputs
 from benchmarks.tracking_report import Report, bar_table
-from tracking.engine import Picture
+from tracking.engine import HandEngine, Picture
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
+from tracking.tracker import FACE_THREADS, HAND_THREADS
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
+OURS = ("litert", "openvino", "torch")
 STUDY_HANDS, STUDY_FACES = 25, 18
 """Photographs for which the required figures were set."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnHands:
+    """Hands whose truth is known, seen by a rig of cameras."""
+
+    landmarks: str
+    """Whose."""
+    rig: str
+    count: int
+    found: float
+    """Share of the views."""
+    triangulated_median: float
+    """Of the hands' mean joint errors, millimetres."""
+    fitted_median: float
+    fitted_mean: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +94,19 @@ class TrackingBenchmark:
     """MMPose's tests/data; by default the annotated photographs of `data`."""
     engine: str = "litert"
     """Whose networks our pipeline runs."""
-    threads: int = 2
-    """Of each network."""
     turns: int = 20
     """Of the cost part, for each film."""
+    umetrack: Path | None = None
+    """UmeTrack's generic_hand_model.json, to draw that hand for the cameras instead of ours."""
+    drawn_hands: int = 25
     json: Path | None = None
     """Write all figures there as well."""
 
     def main(self) -> int:
         """0 when nothing that is required is missed, else 1; 2 for a wrong part."""
         wrong = sorted(set(self.parts) - set(PARTS))
-        if wrong or self.engine not in NET_ENGINES:
-            what, known = (wrong[0], PARTS) if wrong else (self.engine, NET_ENGINES)
+        if wrong or self.engine not in OURS:
+            what, known = (wrong[0], PARTS) if wrong else (self.engine, OURS)
             print(f"tracking: expected one of {', '.join(known)}, got {what}", file=sys.stderr)
             return 2
         report = Report()
@@ -100,7 +122,7 @@ class TrackingBenchmark:
             measures[part](report)
         print(bar_table(report.bars))
         if self.json is not None:
-            document = {"engine": self.engine, "threads": self.threads, **report.document()}
+            document = {"engine": self.engine, **report.document()}
             self.json.write_text(json.dumps(document, indent=1) + "\n")
         return 1 if report.missed else 0
 
@@ -141,7 +163,7 @@ class TrackingBenchmark:
         reference = open_nets("litert", 1)
         film = self._face_and_hands(8)
         inputs = real_inputs(reference, film)
-        for engine, limit in (("torch", None), ("torch-fp16", 0.1), ("openvino-fp32", None)):
+        for engine, limit in (("torch-fp32", None), ("torch-fp16", 0.1), ("openvino-fp32", None)):
             try:
                 rows = net_parity(reference, engine, open_nets(engine, 1), inputs)
             except (ImportError, RuntimeError) as error:
@@ -240,30 +262,29 @@ class TrackingBenchmark:
 
     def _contenders(self, report: Report, what: str) -> Mapping[str, Any]:
         """Each by name, the one that others are compared with first."""
-        nets = self._nets()
-        engines = {f"ours, {self.engine}": nets}
+        engines = [self.engine]
         if self.engine == "litert":
             try:
-                engines["ours, openvino"] = open_nets("openvino", self.threads)
+                open_nets("openvino", 1)
+                engines.append("openvino")
             except RuntimeError as error:
                 report.unjudged("cost with openvino", str(error).splitlines()[0])
+        opened: dict[str, Any] = {}
         if what == "hands":
-            ours = {name: HandPipeline(source) for name, source in engines.items()}
-            return {"MediaPipe": mediapipe_hands(), **ours}
-        if what == "face":
-            ours = {name: FacePipeline(source) for name, source in engines.items()}
-            return {"MediaPipe": mediapipe_face(), **ours}
-        opened = {
-            "MediaPipe": Both(mediapipe_face(), mediapipe_hands()),
-            "MediaPipe, two threads": Both(
+            opened["MediaPipe"] = mediapipe_hands()
+            for engine in engines:
+                opened[f"ours, {engine}"] = HandPipeline(open_nets(engine, HAND_THREADS))
+        elif what == "face":
+            opened["MediaPipe"] = mediapipe_face()
+            for engine in engines:
+                opened[f"ours, {engine}"] = FacePipeline(open_nets(engine, FACE_THREADS))
+        else:
+            opened["MediaPipe"] = Both(mediapipe_face(), mediapipe_hands())
+            opened["MediaPipe, two threads"] = Both(
                 mediapipe_face(), mediapipe_hands(), ThreadPoolExecutor(1)
-            ),
-        }
-        for name, source in engines.items():
-            opened[name] = Both(FacePipeline(source), HandPipeline(source))
-            opened[f"{name}, two threads"] = Both(
-                FacePipeline(source), HandPipeline(source), ThreadPoolExecutor(1)
             )
+            for engine in engines:
+                opened[f"ours, {engine}"] = open_both(engine)
         return opened
 
     def _cost_bar(self, report: Report, scene: str, rows: Sequence[Cost]) -> None:
@@ -277,21 +298,66 @@ class TrackingBenchmark:
                 report.judge(name, 1.0, row.wall_ratio[1], required, reach)
 
     def _cameras(self, report: Report) -> None:
-        try:
-            from benchmarks.hands_multiview import Arguments  # pyright: ignore
-        except ImportError:
-            report.unjudged("four cameras", "this tree has no benchmarks.hands_multiview")
-            return
-        report.unjudged("four cameras", f"see benchmarks.hands_multiview ({Arguments.__name__})")
+        """Drawn hands of `benchmarks.hands_multiview`, seen by four headset cameras."""
+        drawn = UmeTrackModel(self.umetrack) if self.umetrack else OwnHand()
+        alone = HandSettings(hands=1, search_every_ms=0)
+        lookers: dict[str, HandEngine] = {
+            "MediaPipe": mediapipe_hands(1),
+            "ours": HandPipeline(self._nets(), alone),
+        }
+        rows: list[DrawnHands] = []
+        with Artist() as artist:
+            for name, engine in lookers.items():
+                table = rendered_table(drawn, self.drawn_hands, Onlooker(engine).look, artist)
+                rows += [
+                    DrawnHands(
+                        name,
+                        rig,
+                        self.drawn_hands,
+                        row["found"],
+                        row["triangulated median"],
+                        row["fitted median"],
+                        row["fitted mean"],
+                    )
+                    for rig, row in table.items()
+                ]
+                engine.close()
+        drawn.close()
+        report.show("drawn hands, mm", rows)
+        theirs, ours = (
+            next(r for r in rows if (r.landmarks, r.rig) == (who, "headset")) for who in lookers
+        )
+        for what, required, reach in (
+            ("triangulated_median", 7.5, None),
+            ("fitted_median", 6.5, 5.0),
+            ("fitted_mean", 8.0, None),
+        ):
+            report.judge(
+                f"four cameras, mm, {what.replace('_', ' ')}",
+                getattr(theirs, what),
+                getattr(ours, what),
+                required,
+                reach,
+                least=False,
+            )
 
     def _cuda(self, report: Report) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            report.unjudged("CUDA, face and two hands from 720p, times MediaPipe", "no CUDA device")
+            report.unjudged("CUDA, face and two hands from 720p", "no CUDA device here")
+            return
+        benchmark = tracking_gpu.TrackingGpu()
+        picture, regions = tracking_gpu.scene()
+        with torch.no_grad():
+            peer, ours, *_ = benchmark.latency(picture, regions).values()
+            rate = max(benchmark.throughput(picture, regions).values())
+        report.judge("CUDA, times MediaPipe's speed", 1.0, peer / ours, 10.0)
+        report.judge("CUDA, ms a frame", peer, ours, peer / 10.0, 1.0, least=False)
+        report.judge("CUDA, camera-frames a second", 1000.0 / peer, rate, 2000.0)
 
     def _nets(self) -> Any:
-        return open_nets(self.engine, self.threads)
+        return open_nets(self.engine, HAND_THREADS)
 
     def _ground_truth(self) -> list[Path]:
         return [self.data / kind / "ground_truth" for kind in ("hands", "faces")]

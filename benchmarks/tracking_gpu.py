@@ -54,12 +54,15 @@ class TrackingGpu:
             return
         name = torch.cuda.get_device_name() if self.device.startswith("cuda") else "a dry run"
         print(f"{self.device}: {name}; torch {torch.__version__}")
-        picture, regions = _scene()
+        picture, regions = scene()
         with torch.no_grad():
-            self._latency(picture, regions)
-            self._throughput(picture, regions)
+            self.latency(picture, regions)
+            self.throughput(picture, regions)
 
-    def _latency(self, picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.float64]) -> None:
+    def latency(
+        self, picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.float64]
+    ) -> dict[str, float]:
+        """Median milliseconds by name, MediaPipe's first; of `scene`."""
         from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 
         face = MediaPipeFace(asset_path("models/face_landmarker.task"), Confidences())
@@ -96,9 +99,14 @@ class TrackingGpu:
         print(f"MediaPipe found {np.median(found):.0f} of 3; ours are sure by {_sure(answers[-1])}")
         face.close()
         hands.close()
+        return {name: float(np.median(ms)) for name, ms in times.items()}
 
-    def _throughput(self, picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.float64]) -> None:
+    def throughput(
+        self, picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.float64]
+    ) -> dict[int, float]:
+        """Camera-frames a second by number of cameras; of `scene`."""
         nets = TorchNets(self.device)
+        rates: dict[int, float] = {}
         for count in self.cameras:
             frame = _steady(nets, count, 1)
             faces, hands = regions[:1], regions[1:]
@@ -110,10 +118,12 @@ class TrackingGpu:
                 frame(cameras, placed)
 
             ms = np.array(_by_turns({"": ours}, max(self.frames // count, 3))[""])
-            print(f"{count:3} cameras: {count * 1e3 / np.median(ms):9.0f} camera-frames a second")
+            rates[count] = count * 1e3 / float(np.median(ms))
+            print(f"{count:3} cameras: {rates[count]:9.0f} camera-frames a second")
+        return rates
 
 
-def _scene() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+def scene() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """(720, 1280, 3): the clip's person, who raises one hand, and that hand mirrored to the other
     side; and the matrices of the face and both hands."""
     small = next(frames(asset_path("clips/demo"), CLIP_FRAME))

@@ -258,7 +258,7 @@ def test_parity_of_networks_on_what_the_pipeline_gives_them() -> None:
     assert shifted["face_landmarks"].mean_px == pytest.approx(0.25 * math.sqrt(2), rel=1e-3)
     assert shifted["hand_detector"].largest == pytest.approx(0.25, rel=1e-3)
     assert math.isnan(shifted["hand_detector"].mean_px)
-    with pytest.raises(ValueError, match="expected one of"):
+    with pytest.raises(ValueError, match="open_nets: expected"):
         open_nets("magic", 1)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tracking.detection import Detector
+from tracking.detection import Detection, Detector
 from tracking.engine import FaceMarks, Picture, require_picture
 from tracking.face_landmarks import FaceFind, FaceLandmarks
 from tracking.net import NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.region import Region, face_region_of_detection
-from tracking.tiles import TileTurns
+from tracking.tiles import TileTurns, tiles
 
 MOST_FACES = 6
 """Detected faces that are looked at before one of them is chosen."""
+MOST_OF_ALL = 32
+"""Detected faces that `FacePipeline.look_all` looks at."""
+SAME_FACE = 0.5
+"""Distance of two faces' middles, in extents of the larger one, below which they are one face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,24 @@ class FacePipeline:
             landmarks = self._filter.filter(t_ms * 1_000_000, landmarks, face.extent())
         return FaceMarks(landmarks.astype(np.float32), self._landmarks.blendshapes(landmarks))
 
+    def look_all(self, rgb: Picture) -> tuple[FaceMarks, ...]:
+        """Every face of a single picture, the largest first. None of them is followed or filtered,
+        and the one that is followed stays so."""
+        require_picture("FacePipeline.look_all", rgb)
+        squares = tiles(rgb.shape[1], rgb.shape[0], self._settings.tiles)
+        found = self._detector.detect(rgb, squares, self._settings.min_detection)
+        kept: list[FaceFind] = []
+        # The surest detection of each face: presence says nothing of how well landmarks lie.
+        for face in self._placed(rgb, found[:MOST_OF_ALL]):
+            if all(_apart(face, other) >= SAME_FACE for other in kept):
+                kept.append(face)
+        return tuple(
+            FaceMarks(
+                face.landmarks.astype(np.float32), self._landmarks.blendshapes(face.landmarks)
+            )
+            for face in sorted(kept, key=lambda face: -face.extent())
+        )
+
     def close(self) -> None:
         self._region = None
 
@@ -89,21 +112,24 @@ class FacePipeline:
         return faces[0] if faces else None
 
     def _detected(self, rgb: Picture) -> FaceFind | None:
-        s = self._settings
         if self._filter is not None:
             self._filter.reset()
         squares = self._turns.next(rgb.shape[1], rgb.shape[0], alone=False)
-        found = self._detector.detect(rgb, squares, s.min_detection)
-        if s.largest:
-            found = sorted(found, key=lambda detection: -detection.side())
-        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found[:MOST_FACES]]
-        if not s.largest:
-            regions = regions[:1]
+        found = self._detector.detect(rgb, squares, self._settings.min_detection)
+        if self._settings.largest:
+            found = sorted(found, key=lambda detection: -detection.side())[:MOST_FACES]
+        else:
+            found = found[:1]
+        return max(self._placed(rgb, found), key=FaceFind.extent, default=None)
+
+    def _placed(self, rgb: Picture, found: list[Detection]) -> list[FaceFind]:
+        """The faces that were detected, in order; two finds may be of one face."""
+        regions = [face_region_of_detection(d.low, d.high, d.points) for d in found]
         faces: list[FaceFind] = []
-        for _ in range(s.passes):
+        for _ in range(self._settings.passes):
             faces = self._believed(self._landmarks.find(rgb, [r for r in regions if r.usable()]))
             regions = [face.region() for face in faces]
-        return max(faces, key=FaceFind.extent) if faces else None
+        return faces
 
     def _believed(self, faces: list[FaceFind]) -> list[FaceFind]:
         return [
@@ -111,3 +137,10 @@ class FacePipeline:
             for face in faces
             if face.presence >= self._settings.min_presence and face.region().usable()
         ]
+
+
+def _apart(a: FaceFind, b: FaceFind) -> float:
+    """Distance of the faces' middles, as a part of the larger one's extent."""
+    one, other = a.region(), b.region()
+    distance = math.hypot(one.x - other.x, one.y - other.y)
+    return distance / max(a.extent(), b.extent(), 1e-9)
