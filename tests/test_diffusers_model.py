@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +23,17 @@ torch = pytest.importorskip("torch")
 
 from apps.command import run  # noqa: E402
 from overlay.diffusers_model import DiffusersModel, DiffusersOptions  # noqa: E402
-from overlay.generation_event import GenerationCancelled, PictureUpdate  # noqa: E402
+from overlay.following_model import ENDLESS, FollowingModel, middle_of  # noqa: E402
+from overlay.generation_event import GenerationCancelled, GenerationFailed, PictureUpdate  # noqa: E402
 from overlay.image_model import ModelError, final_step  # noqa: E402
 from overlay.live_generation import LiveGeneration, LiveOptions  # noqa: E402
 from overlay.model_licence import licence_of  # noqa: E402
 from overlay.similar_frames import SimilarFrames  # noqa: E402
 from overlay.stream_batch import StreamBatch, StreamBatchOptions  # noqa: E402
 from overlay.wish import Wish  # noqa: E402
+from sessions.reader import SessionReader  # noqa: E402
+from streams.mark import Mark  # noqa: E402
+from streams.shown_panels import ShownPanels  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +279,156 @@ def test_like_frames_are_skipped_by_chance() -> None:
     assert [black.skips(dark), black.skips(dark)] == [False, True]
     with pytest.raises(ValueError, match="eta"):
         SimilarFrames(eta=1.0)
+
+
+def frames_of(seed: int, count: int) -> list[np.ndarray]:
+    """Frames that differ much, each of one tone."""
+    tones = np.random.default_rng(seed).permutation(np.arange(0, 250, 250 // count))
+    return [np.full((48, 80, 3), tone, np.uint8) for tone in tones[:count]]
+
+
+def taken(live: LiveGeneration, wanted: Any, seconds: float = 60.0) -> PictureUpdate:
+    """The first update that `wanted` accepts."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for event in live.take_events():
+            assert not isinstance(event, GenerationFailed), event
+            if isinstance(event, PictureUpdate) and wanted(event):
+                return event
+        time.sleep(0.005)
+    raise AssertionError("no such picture came")
+
+
+def test_a_picture_follows_frames_and_words(folder: Path) -> None:
+    inner = DiffusersModel(options(folder))
+    model = FollowingModel(inner, "camera")
+    assert (model.name, model.label) == ("tiny, following the camera", "tiny")
+    assert not model.hungry
+    first, second, third = frames_of(3, 3)
+    with LiveGeneration([model], LiveOptions(debounce_ns=0)) as live:
+        live.ask(Wish("a red apple", size=(64, 64)))
+
+        def fed(frame: np.ndarray, wanted: Any) -> PictureUpdate:
+            stop = threading.Event()
+
+            def feed() -> None:
+                while not stop.wait(0.01):
+                    model.put(frame)
+
+            feeding = threading.Thread(target=feed)
+            feeding.start()
+            try:
+                return taken(live, wanted)
+            finally:
+                stop.set()
+                feeding.join()
+
+        one = fed(first, lambda event: True)
+        assert (one.step, one.steps, one.rgba.shape) == (1, ENDLESS, (64, 64, 4))
+        # Two denoising steps: what comes first after a cut is still of the frame before.
+        last = one.step
+        other = fed(second, lambda event: event.step > last + 3)
+        assert (other.rgba != one.rgba).any()
+        # It is what the stream batch makes of that frame, one step after the other.
+        twin = inner.stream(StreamBatchOptions())
+        twin.prompt("a red apple")
+        with torch.inference_mode():
+            clean = twin._encoded(middle_of(second, (64, 64)))
+            expected = twin._decoded(twin.one_by_one(clean))
+        assert expected is not None
+        assert np.abs(other.rgba[..., :3].astype(int) - expected).max() <= 2
+        # Other words change the picture of the same frame; the old ones stop.
+        newer = live.ask(Wish("a blue car", size=(64, 64)))
+        words = fed(second, lambda event: event.generation == newer and event.step > 2)
+        assert (words.rgba != other.rgba).any()
+        # Where nothing moves, most frames are passed over.
+        ran: list[int] = []
+        hook = inner._text.unet.register_forward_hook(lambda *_: ran.append(1))
+        for _ in range(40):
+            wait_for(lambda: model.hungry)
+            model.put(second)
+            time.sleep(0.01)
+        wait_for(lambda: model.hungry)
+        hook.remove()
+        assert 1 <= len(ran) <= 8
+        live.withdraw()
+        assert live.wait_until_idle(30)
+        assert not model.hungry
+    model.put(third)  # closed: it is ignored
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_the_middle_of_a_frame_is_followed() -> None:
+    frame = np.zeros((40, 100, 3), np.uint8)
+    frame[:, 30:70] = 200
+    assert (middle_of(frame, (64, 64)) == 200).all()
+    assert middle_of(frame, (200, 80)).shape == (80, 200, 3)
+    small = middle_of(frame, (8, 16))
+    assert small.shape == (16, 8, 3)
+    assert (small == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--imagine", "--like", "moon"], "expected camera or avatar"),
+        (["--like", "camera", "--model", "diffusers:x"], "add --imagine"),
+        (["--imagine", "--like", "camera"], "--model stickers follows nothing"),
+        (
+            ["--imagine", "--like", "avatar", "--model", "diffusers:x", "--prompt", "a", "--out",
+             "x.mp4"],
+            "only in a window",
+        ),
+    ],
+)  # fmt: skip
+def test_following_needs_a_window_and_a_model(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(["preview", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
+@pytest.mark.parametrize("what", ["camera", "avatar"])
+def test_a_preview_follows_the_camera_or_the_avatar(
+    folder: Path, tmp_path: Path, what: str
+) -> None:
+    session = tmp_path / "followed.mcap"
+    arguments = ["preview", "--source", "synthetic:demo", "--size", "320x240", "--seconds", "25"]
+    arguments += ["--imagine", "--prompt", "a clown", "--like", what]
+    arguments += ["--model", "stickers", f"diffusers:{folder}", "--record", str(session)]
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
+        pass_fds=(writing,), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as told:
+            env = {
+                **os.environ, "DISPLAY": f":{told.readline().strip()}",
+                "VISAVIS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1",
+            }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", "from apps.command import main; main()", *arguments],
+            cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert done.returncode == 0, done.stderr
+    with SessionReader(session) as reader:
+        records = [one.record for one in reader.read(["panels", "marks"])]
+    shown = [p for one in records if isinstance(one, ShownPanels) for p in one.panels]
+    followed = [p.rgba for p in shown if p.id == "imagined" and p.generated_by == "tiny"]
+    assert len({rgba.tobytes() for rgba in followed}) >= 3, "it follows"
+    marks = [json.loads(one.text) for one in records if isinstance(one, Mark)]
+    names = [mark["model"] for mark in marks]
+    assert names.count(f"tiny, following the {what}") == 1
