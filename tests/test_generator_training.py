@@ -22,6 +22,7 @@ from overlay.training.concepts import (
     Subject,
     everyday,
     is_held_out,
+    number_concepts,
 )
 from overlay.training.distil_generator import Distillation
 from overlay.training.export_generator import export, lesson_of
@@ -58,8 +59,9 @@ def test_every_everyday_thing_has_a_sticker_and_a_word_of_its_own(
     concepts: list[Concept],
 ) -> None:
     assert len(concepts) == len(EVERYDAY)
-    names = [name for concept in concepts for name in concept.names]
-    assert len(set(names)) == len(names)
+    for listed in (concepts, number_concepts(StickerBook.load().stickers)):
+        names = [name for concept in listed for name in concept.names]
+        assert len(set(names)) == len(names)
     assert set(COLOURS) <= set(PAINTS)
 
 

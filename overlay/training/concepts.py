@@ -74,11 +74,15 @@ def number_concepts(stickers: Sequence[Sticker]) -> list[Concept]:
     for word, name in EVERYDAY_NAMES.items():
         if not word.endswith(("s", "men", "kid")):
             said.setdefault(name, []).append(word)
+    exact = {sticker.names[0] for sticker in stickers}
     chosen: list[list[str]] = []
     for sticker in stickers:
         first = sticker.names[0].removesuffix(" face")
+        first = sticker.names[0] if first in exact else first
         names = [*said.get(sticker.names[0], ()), first]
         names += [name for name in sticker.names[1:] if " " not in name]
+        # "Tiger" is also said of the tiger's face, but there is a drawing just called so.
+        names = [name for name in names if name == sticker.names[0] or name not in exact]
         chosen.append(list(dict.fromkeys(sorted(names, key=lambda name: name.count(" ")))))
     # A word means one thing only: the one that it is the first name of, else the first in order.
     firsts: list[str] = []
