@@ -22,6 +22,7 @@ from overlay.training.concepts import (
     Subject,
     everyday,
     is_held_out,
+    number_concepts,
 )
 from overlay.training.distil_generator import Distillation
 from overlay.training.export_generator import export, lesson_of
@@ -58,8 +59,9 @@ def test_every_everyday_thing_has_a_sticker_and_a_word_of_its_own(
     concepts: list[Concept],
 ) -> None:
     assert len(concepts) == len(EVERYDAY)
-    names = [name for concept in concepts for name in concept.names]
-    assert len(set(names)) == len(names)
+    for listed in (concepts, number_concepts(StickerBook.load().stickers)):
+        names = [name for concept in listed for name in concept.names]
+        assert len(set(names)) == len(names)
     assert set(COLOURS) <= set(PAINTS)
 
 
@@ -140,15 +142,11 @@ def test_training_learns_words_and_the_distilled_net_makes_its_picture_in_four_s
     assert np.mean(errors[-8:]) < 0.5 * np.mean(errors[:4])
     work = Distillation(lessons, training.average, OPTIONS, CPU, taught=0.3)
     before = copy.deepcopy(work.net.state_dict())
+    taught = copy.deepcopy(work.teacher.state_dict())
     for step in range(4):
         assert np.isfinite(work.run_step(step / 40))
     assert any(not torch.equal(value, before[k]) for k, value in work.net.state_dict().items())
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(  # the teacher stays as it was
-            work.teacher.state_dict().values(), training.average.state_dict().values(), strict=True
-        )
-    )
+    assert all(torch.equal(v, taught[k]) for k, v in work.teacher.state_dict().items())
     batch = lessons.batch(32, torch.Generator().manual_seed(9))
     noise = torch.randn(batch.pictures.shape, generator=torch.Generator().manual_seed(1))
     texts = Texts(batch.words, batch.sentence)
@@ -181,6 +179,24 @@ def test_the_same_seed_gives_the_same_weights_also_after_a_stop(
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     other = trained(TrainingOptions(steps=6, batch=8, warm_up=2, seed=12), False)
     assert not torch.equal(whole["patch_in.weight"], other["patch_in.weight"])
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_and_distils_and_goes_on_from_a_checkpoint(
+    lessons: Lessons, tmp_path: Path
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
+    cuda = torch.device("cuda")
+    training = Training(lessons, SHAPE, OPTIONS, cuda)
+    errors = [training.run_step(step / OPTIONS.steps) for step in range(OPTIONS.steps - 2)]
+    assert np.mean(errors[-8:]) < 0.5 * np.mean(errors[:4])
+    torch.save(training.state(), tmp_path / "half.pt")
+    again = Training(lessons, SHAPE, OPTIONS, cuda)
+    run(again, tmp_path / "half.pt", minutes=None)
+    assert again.step == OPTIONS.steps
+    work = Distillation(lessons, again.average, OPTIONS, cuda, taught=0.3)
+    assert np.isfinite(work.run_step(0.5))
 
 
 def test_the_exported_file_does_what_the_net_does(few: list[Concept], tmp_path: Path) -> None:

@@ -74,19 +74,26 @@ def number_concepts(stickers: Sequence[Sticker]) -> list[Concept]:
     for word, name in EVERYDAY_NAMES.items():
         if not word.endswith(("s", "men", "kid")):
             said.setdefault(name, []).append(word)
+    exact = {sticker.names[0] for sticker in stickers}
     chosen: list[list[str]] = []
     for sticker in stickers:
         first = sticker.names[0].removesuffix(" face")
+        first = sticker.names[0] if first in exact else first
         names = [*said.get(sticker.names[0], ()), first]
         names += [name for name in sticker.names[1:] if " " not in name]
+        # "Tiger" is also said of the tiger's face, but there is a drawing just called so.
+        names = [name for name in names if name == sticker.names[0] or name not in exact]
         chosen.append(list(dict.fromkeys(sorted(names, key=lambda name: name.count(" ")))))
     # A word means one thing only: the one that it is the first name of, else the first in order.
-    taken = {names[0] for names in chosen}
+    firsts: list[str] = []
+    for sticker, names in zip(stickers, chosen, strict=True):
+        firsts.append(next((n for n in (*names, *sticker.names) if n not in firsts), names[0]))
+    taken = set(firsts)
     concepts: list[Concept] = []
-    for number, (sticker, names) in enumerate(zip(stickers, chosen, strict=True)):
-        kept = (names[0], *[n for n in names[1:] if n not in taken][: MOST_NAMES - 1])
-        taken.update(kept)
-        concepts.append(Concept(number, sticker.emoji, kept[0], kept))
+    for number, (sticker, first) in enumerate(zip(stickers, firsts, strict=True)):
+        others = [name for name in chosen[number] if name not in taken][: MOST_NAMES - 1]
+        taken.update(others)
+        concepts.append(Concept(number, sticker.emoji, first, (first, *others)))
     return concepts
 
 

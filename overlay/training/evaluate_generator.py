@@ -23,6 +23,7 @@ from overlay.flow_model import open_net
 from overlay.sticker_book import StickerBook
 from overlay.text_encoder import TextEncoder
 from overlay.training.concepts import Caption, CaptionWriter, Subject, number_concepts
+from overlay.training.distil_generator import DISTILLED
 from overlay.training.flow_transformer import FlowTransformer, NetShape
 from overlay.training.judging import (
     TOP,
@@ -39,6 +40,7 @@ from overlay.training.recogniser import Recogniser
 from overlay.training.sampling import TIMES, pictures
 from overlay.training.train_generator import LESSONS
 
+COLOURED = "one thing in a colour it never had"
 Maker = Callable[[Texts, torch.Tensor], list[torch.Tensor]]
 """(captions, (B, 4, S, S) noise) -> the pictures after each step."""
 
@@ -68,7 +70,7 @@ def main() -> None:
     rng = np.random.default_rng(chosen.seed)
     questions = {
         "as drawn, seen in training": as_drawn(writer, chosen.count, rng),
-        "one thing in a colour it never had": held_out_colours(writer, chosen.count, rng),
+        COLOURED: held_out_colours(writer, chosen.count, rng),
         "two things never seen together": writer.pairs(chosen.count, rng, held_out=True),
     }
     found: dict[str, dict[str, float]] = {}
@@ -85,12 +87,14 @@ def main() -> None:
             **{f"drawn, {key}": v for key, v in judge(gallery, captions, truth).items()},
             "CPU seconds a picture": seconds,
         }
-    coloured = questions["one thing in a colour it never had"]
-    copies = copying(
-        gallery, lessons, coloured, made["one thing in a colour it never had"], stickers
-    )
+    coloured = questions[COLOURED]
+    copies = copying(gallery, lessons, coloured, made[COLOURED], stickers)
+    if chosen.checkpoint is None and (chosen.run / DISTILLED).exists():
+        floats = ask(checkpoint_maker(chosen.run / DISTILLED), coloured, side, chosen.seed)[-1]
+        apart = distances(floats, made[COLOURED])
+        copies["int8 weights against float32, median"] = float(np.median(apart))
     print(table(what, found, copies))
-    record = {"what": what, "found": found, "copying": copies}
+    record = {"what": what, "found": found, "distances": copies}
     (chosen.run / "evaluation.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     if chosen.sheet is not None:
         shown = [

@@ -23,6 +23,7 @@ import copy
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,11 +71,12 @@ class Training:
         self.options, self.device = options, device
         self.lessons = lessons.to(device)
         self.net = FlowTransformer(shape).to(device)
-        some = lessons.pictures[:: max(1, len(lessons.pictures) // 2000)]
+        drawn, texts = self.lessons.pictures, self.lessons.texts
+        some = drawn[:: max(1, len(drawn) // 2000)]
         self.kept = self.net.start_from_patches(some.float() / 127.5 - 1.0)
-        words = lessons.texts.words.flatten(0, 1)
+        words = texts.words.flatten(0, 1)
         words = words[words.abs().sum(dim=1) > 0]
-        self.net.start_from_texts(words[:: max(1, len(words) // 20000)], lessons.texts.sentence)
+        self.net.start_from_texts(words[:: max(1, len(words) // 20000)], texts.sentence)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         matrices, others = split_parameters(self.net)
         self.optimisers: list[torch.optim.Optimizer] = [
@@ -84,7 +86,7 @@ class Training:
         self.generator = torch.Generator(device).manual_seed(options.seed)
         self.step = 0
         self.seconds = 0.0
-        self.forward = self.net
+        self.forward: Callable[..., torch.Tensor] = self.net
 
     def run_step(self, progress: float) -> float:
         """One batch; `progress` is the share of the run that is over. Returns the squared error."""
@@ -161,7 +163,7 @@ class Training:
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())
 
 
 def split_parameters(
