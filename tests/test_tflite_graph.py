@@ -77,6 +77,15 @@ def _no_stride(graph: Any) -> None:
     conv.builtinOptions.strideW = 0
 
 
+def _other_options(graph: Any) -> None:
+    from ai_edge_litert.schema_py_generated import BuiltinOptions, DepthwiseConv2DOptionsT
+
+    conv = next(o for o in graph.operators if type(o.builtinOptions).__name__ == "Conv2DOptionsT")
+    other = DepthwiseConv2DOptionsT()
+    other.strideW = other.strideH = other.depthMultiplier = 1
+    conv.builtinOptions, conv.builtinOptionsType = other, BuiltinOptions.DepthwiseConv2DOptions
+
+
 def _larger(graph: Any) -> None:
     tensor = graph.tensors[graph.operators[0].outputs[0]]
     tensor.shape = tensor.shape + np.int32(1)
@@ -106,6 +115,7 @@ def _weights_elsewhere(graph: Any) -> None:
         (_later_input, "out of order"),
         (_no_bias, "CONV_2D that cannot be"),
         (_no_stride, "stride 0"),
+        (_other_options, "options of type DepthwiseConv2DOptionsT"),
         (_larger, "instead of|DEQUANTIZE of"),
         (_endless, "a tensor of"),
         (_batch, "an input of"),

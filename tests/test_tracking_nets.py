@@ -148,6 +148,9 @@ def _damaged(kind: str, path: Path) -> Path:
         path.write_bytes(b"no bundle")
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "endless":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("face_detector.tflite", bytes(65 << 20))
     elif kind != "absent":
         with zipfile.ZipFile(asset_path(FACE)) as old, zipfile.ZipFile(path, "w") as new:
             for name in old.namelist():
@@ -167,6 +170,7 @@ def _damaged(kind: str, path: Path) -> Path:
         ("cut", "expected a whole face_detector.tflite, got File is not a zip file"),
         ("text", "got File is not a zip file"),
         ("empty", "got File is not a zip file"),
+        ("endless", "expected face_detector.tflite of at most 67108864 bytes, got 68157440"),
         ("absent", "expected a MediaPipe bundle, found no file"),
         ("lacking", "expected a MediaPipe bundle with face_detector.tflite, found none"),
         ("swapped", "expected the network face_detector.tflite, got an input of"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ class _Lowering:
         self._root = nn.Module()
         self._calls = fx.Graph()
         self._dtype = dtype
+        self._numbers = count()
         self._exact = _computing_outputs(graph)
         given = self._calls.placeholder("batch")
         self.count = self._calls.call_method("size", (given, 0))
@@ -101,7 +103,7 @@ class _Lowering:
 
     def buffer(self, values: Tensor, kind: torch.dtype) -> fx.Node:
         """A constant of the module."""
-        name = f"constant_{sum(1 for _ in self._root.buffers())}"
+        name = f"constant_{next(self._numbers)}"
         self._root.register_buffer(name, values.to(kind), persistent=False)
         return self._calls.get_attr(name)
 

@@ -67,6 +67,10 @@ def output_shape(
         raise ValueError("not among the operators of tracking")
     if len(operator.inputs) not in INPUTS.get(operator.kind, (1,)):
         raise ValueError(f"{len(operator.inputs)} inputs")
+    options = type(operator.options).__name__
+    if options != OPTIONS.get(operator.kind, options):
+        # Several kinds have options of like names, of which LiteRT would then see none.
+        raise ValueError(f"options of type {options}")
     return SHAPES[operator.kind](Inputs(operator, shapes, constants))
 
 
@@ -288,6 +292,18 @@ INPUTS: Mapping[str, Sequence[int]] = {
     "PRELU": (2,),
 }
 """How many inputs a kind has; the others have one."""
+OPTIONS: Mapping[str, str] = {
+    "CONV_2D": "Conv2DOptionsT",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptionsT",
+    "FULLY_CONNECTED": "FullyConnectedOptionsT",
+    "MAX_POOL_2D": "Pool2DOptionsT",
+    "RESIZE_BILINEAR": "ResizeBilinearOptionsT",
+    "MEAN": "ReducerOptionsT",
+    "SUM": "ReducerOptionsT",
+    "CONCATENATION": "ConcatenationOptionsT",
+    "STRIDED_SLICE": "StridedSliceOptionsT",
+}
+"""The schema's table of a kind whose options say something."""
 
 SHAPES: Mapping[str, Callable[[Inputs], Shape]] = {
     "CONV_2D": lambda given: _convolution(given, 0, 3),
