@@ -39,6 +39,7 @@ from apps.export import Export
 from apps.film import Film
 from apps.imagine import Imagine
 from apps.inspect import Inspect
+from apps.measure_hands import MeasureHands
 from apps.preview import Preview
 from apps.record import Record
 from apps.redact import Redact
@@ -65,6 +66,7 @@ Verb = (
     | Imagine
     | Import
     | Inspect
+    | MeasureHands
     | Preview
     | Record
     | Redact
@@ -87,6 +89,7 @@ VERBS: dict[str, type[Verb]] = {
     "compare": Compare,
     "doctor": Doctor,
     "enroll": Enroll,
+    "measure-hands": MeasureHands,
     "export": Export,
     "import": Import,
     "bench": Bench,

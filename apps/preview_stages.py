@@ -62,9 +62,13 @@ def open_stages(
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
-            from tracking.tracker import Tracker
+            from apps.own_hands import own_hands
+            from tracking.tracker import Tracker, TrackerOptions
 
-            tracker = opened.enter_context(Tracker.open())
+            # Only a camera shows this user for certain; and who replays a session's frames must
+            # get the hands that it holds, without a file of this machine.
+            own = own_hands() if source.live and preview.record is None else ()
+            tracker = opened.enter_context(Tracker.open(TrackerOptions(own_hands=own)))
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)
 
 

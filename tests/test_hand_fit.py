@@ -151,10 +151,8 @@ def check_against_twin(views: list[HandView], user: UserHand) -> None:
 @pytest.mark.parametrize("with_shape", [True, False])
 def test_no_slow_solver_finds_better_on_random_hands(name: str, with_shape: bool) -> None:
     random = np.random.default_rng(3)
-    for side in ("left", "right"):
-        user = user_hand(random, side)
-        seen = seen_hand(random, user, rig(name), with_shape=with_shape)
-        check_against_twin(seen.views, user)
+    user = user_hand(random, "left" if with_shape else "right")
+    check_against_twin(seen_hand(random, user, rig(name), with_shape=with_shape).views, user)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +178,7 @@ def real_views() -> list[tuple[str, HandView]]:
 def test_no_slow_solver_finds_better_on_a_real_clip(
     real_views: list[tuple[str, HandView]],
 ) -> None:
-    for side, view in real_views[::4]:
+    for side, view in real_views[::6]:
         check_against_twin([view], UserHand.average(side))
 
 
@@ -252,8 +250,13 @@ def test_a_view_of_something_else_is_left_out() -> None:
         points = wrong.points[:, ::-1] + [60.0, -40.0]
         views = [*seen.views[:2], replace(wrong, points=points), seen.views[3]]
         fit = fit_hand(views, user)
-        assert fit.trust[2] < 0.3 * fit.trust[[0, 1, 3]].min()
-        assert joint_error_mm(fit.joints, seen.joints) < 4.0
+        assert fit.trust[2] < 0.1 * fit.trust[[0, 1, 3]].min()
+        assert joint_error_mm(fit.joints, seen.joints) < 2.0
+        # Nor does a camera that somebody knocked have a say, though no landmark is far off.
+        knocked = replace(seen.views[2], points=seen.views[2].points + [14.0, 9.0])
+        fit = fit_hand([*seen.views[:2], knocked, seen.views[3]], user)
+        assert fit.trust[2] < 0.2 * fit.trust[[0, 1, 3]].min()
+        assert joint_error_mm(fit.joints, seen.joints) < 2.0
 
 
 def test_a_landmark_that_slipped_moves_little() -> None:
@@ -262,8 +265,9 @@ def test_a_landmark_that_slipped_moves_little() -> None:
     seen = seen_hand(random, user, rig("four"))
     points = seen.views[0].points.copy()
     points[8] += [90.0, 70.0]
-    views = [replace(seen.views[0], points=points), *seen.views[1:]]
-    assert joint_error_mm(fit_hand(views, user).joints, seen.joints) < 2.0
+    fit = fit_hand([replace(seen.views[0], points=points), *seen.views[1:]], user)
+    assert np.linalg.norm(fit.joints - seen.joints, axis=-1).max() < 0.004
+    assert fit.trust[0] > 0.6 * fit.trust[1:].min(), "the rest of that view is good"
     # One without weight may be anywhere.
     points[8] = 1e7
     weights = np.ones(21)

@@ -39,8 +39,9 @@ Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
 SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
 """Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
-LOST = 0.3
-"""Trust of the best view below which a fit from the last frame is tried anew without it."""
+LOST = 1.5
+"""Median residual of the best view, in usual errors, above which a fit from the last frame is tried
+anew without it. Real hands have 0.4 to 1."""
 CURLED = np.array([1.0, 1.2, 0.8])
 """Radians at the fingers' three joints: where a fit also begins when no net says more."""
 
@@ -93,8 +94,10 @@ def fit_hand(views: Sequence[HandView], user: UserHand, start: HandFit | None = 
     if start is not None:
         case = facing, user, [state_of(start, user)]
         (warm,) = _fit([case], True, np, like)
-        if float(warm.trust.max()) >= LOST:
+        if _misfit(warm, facing) <= LOST:
             return warm
+        states = [state_of(warm, user), *_starts(facing, user)]
+        return _fit([(facing, user, states)], False, np, like)[0]
     return _fit([(facing, user, _starts(facing, user))], False, np, like)[0]
 
 
@@ -237,6 +240,12 @@ def _as_pinhole_says(view: FacingView, angles: Array, skeletons: Skeletons) -> _
         np.asarray(offset[:, 0], np.float64),
         angles,
     )
+
+
+def _misfit(fit: HandFit, views: Sequence[FacingView]) -> float:
+    """Median residual of the best view, in usual errors."""
+    usual = [LANDMARK_ERROR * view.spread * view.focal for view in views]
+    return float(np.nanmin(fit.errors / usual))
 
 
 def _curled() -> Array:

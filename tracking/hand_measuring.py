@@ -100,7 +100,9 @@ class HandMeasuring:
         user, fits = average, before
         for _ in range(ROUNDS):
             solved, sight = _solved(views, fits, user)
-            user = _stepped(solved, sight, user, average)
+            # Proportions have a prior; the size is left to the views.
+            alike = average.scaled(user.palm_span() / average.palm_span())
+            user = _stepped(solved, sight, user, alike)
         user, size_from = self._sized(user, views, average, length)
         return MeasuredHand(
             user, size_from, len(views), _error(before), _error(_fitted(views, user))

@@ -64,7 +64,7 @@ def place_hand(
             world,
             wrist_frame(world, marks.side),
             joint_angles(world, marks.side),
-            _confidence(camera, marks, fit.error),
+            confidence_of(camera, marks, fit.error),
         )
     except (ValueError, np.linalg.LinAlgError):
         # Points on a line or behind the camera: MediaPipe's answer to something that is no hand.
@@ -114,7 +114,7 @@ def _reachable(camera: Camera, depth: float, rays: Array, world_from_head: Rigid
     return min(max(depth, head - REACH_FORWARD), head + REACH_BACK)
 
 
-def _confidence(camera: Camera, marks: HandMarks, error: float) -> float:
+def confidence_of(camera: Camera, marks: HandMarks, error: float) -> float:
     """The side's score, times the part of the joints inside the picture, times how well the hand's
     3D shape and its picture agree."""
     agreement = min(max(1.0 - error / WORST_ERROR, 0.0), 1.0)

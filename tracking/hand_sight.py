@@ -15,10 +15,10 @@ from tracking.user_hand import UserHand, palm_span
 
 Array = npt.NDArray[np.float64]
 
-LANDMARK_ERROR = 0.03
+LANDMARK_ERROR = 0.04
 """A landmark's usual error as a part of the hand's spread in the picture (root mean square distance
 from the middle)."""
-DEPTH_ERROR = 0.015
+DEPTH_ERROR = 0.012
 """Metres: the usual error of the landmark net's own shape along the view."""
 
 

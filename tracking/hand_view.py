@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from streams.array_contract import require_array, require_finite
 from streams.camera import Camera
+from streams.projection import project
+from streams.tracked_state import HandPose
+from tracking.pose_fit import facing_along
 
 Array = npt.NDArray[np.float64]
 
@@ -37,3 +40,19 @@ class HandView:
             object.__setattr__(self, name, checked)
         if not (self.weights >= 0.0).all():
             raise ValueError(f"HandView.weights: expected 0 or more, got {self.weights.min():.4g}")
+
+    @staticmethod
+    def of_pose(camera: Camera, pose: HandPose) -> HandView:
+        """What the landmark net must have seen of a tracked hand that was laid onto its rays, as
+        `hand_placement` does: so that hands can be measured from tracked states.
+
+        Raises ValueError when a joint lies behind the camera.
+        """
+        joints = pose.joints.astype(np.float64)
+        points, depth = project(camera, joints)
+        if not (depth > 0.0).all():
+            raise ValueError("HandView.of_pose: expected a hand in front of the camera")
+        in_camera = np.asarray(camera.world_from_camera.inverse().apply(joints))
+        middle = in_camera.mean(0)
+        shape = (in_camera - middle) @ facing_along(middle / middle[2])
+        return HandView(camera, points, np.ones(21), shape)

@@ -20,11 +20,13 @@ from tracking.canonical_face import CanonicalFace, read_canonical_face
 from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture
 from tracking.engine_slot import EngineSlot
 from tracking.gaze import gaze_from_iris
+from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
+from tracking.user_hand import UserHand
 
 LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
@@ -58,6 +60,9 @@ class TrackerOptions:
     """Quiets the joints; the face is filtered by its engine."""
     face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
     """How the face's landmarks are held to the skin by optical flow; None: not at all."""
+    own_hands: tuple[UserHand, ...] = ()
+    """The person's hands, where they were measured: fitted with these bones. Others are taken as
+    of average size, with whatever bones the engine gives them in each frame."""
     patience_s: float = 30.0
     """Seconds to wait for an engine before it counts as hung."""
     face_model: Path | None = None
@@ -103,6 +108,7 @@ class Tracker(Closing):
         self._face_flow: LandmarkFlow | None = None
         self._face_slot: EngineSlot[FaceMarks | None] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
+        self._hand_fitting = HandFitting(options.own_hands)
         self._closed = False
         self._prepare_engines()
         self._begin()
@@ -215,6 +221,7 @@ class Tracker(Closing):
         self._last_ms = -1
         self._hands_before: tuple[HandMarks, ...] = ()
         self._filters: dict[str, tuple[OneEuro, OneEuro]] = {}
+        self._hand_fitting.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
         for slot in self._slots():
@@ -288,7 +295,10 @@ class Tracker(Closing):
         world_from_head: Rigid | None,
         face: npt.NDArray[np.float32] | None,
     ) -> HandPose | None:
-        pose = place_hand(frame.camera, hand, world_from_head)
+        if self._hand_fitting.knows(hand.side):
+            pose = self._hand_fitting.place(frame.camera, hand, frame.t_ns)
+        else:
+            pose = place_hand(frame.camera, hand, world_from_head)
         if pose is None or face is None or world_from_head is None:
             return pose
         return None if lies_on_face(hand, pose, face, frame.camera, world_from_head) else pose

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.adult_hand import adult_hand
 from streams.array_contract import require_array, require_finite
-from streams.hand_skeleton import HandShape
+from streams.hand_skeleton import HandParts, HandShape, wrist_frame
 
 Array = npt.NDArray[np.float64]
+
+VERSION = 1
 
 
 def _no_offsets() -> Array:
@@ -65,3 +70,72 @@ class UserHand:
 def palm_span(palm: Array) -> float:
     """Metres: root mean square distance of the palm's five joints (5, 3) from their middle."""
     return float(np.sqrt(((palm - palm.mean(0)) ** 2).sum(-1).mean()))
+
+
+def hands_to_json(hands: Sequence[UserHand]) -> str:
+    """A person's hands as kept in a file; metres, to a hundredth of a millimetre."""
+
+    def rounded(array: Array) -> list[list[float]]:
+        return [[round(float(n), 5) for n in row] for row in array]
+
+    kept = [
+        {
+            "side": hand.side,
+            "bases_m": rounded(hand.shape.bases),
+            "bones_m": rounded(hand.shape.bones),
+            "offsets_m": rounded(hand.offsets),
+        }
+        for hand in hands
+    ]
+    return json.dumps({"version": VERSION, "hands": kept})
+
+
+def hands_from_json(text: str) -> tuple[UserHand, ...]:
+    """The inverse of `hands_to_json`, to its rounding. Raises ValueError for anything else."""
+    try:
+        data: Any = json.loads(text)
+        if data["version"] != VERSION:
+            raise ValueError(f"of version {data['version']!r}")
+        hands = tuple(
+            UserHand(
+                HandShape(
+                    kept["side"],
+                    np.array(kept["bases_m"], np.float64),
+                    np.array(kept["bones_m"], np.float64),
+                ),
+                np.array(kept["offsets_m"], np.float64),
+            )
+            for kept in data["hands"]
+        )
+        if len({hand.side for hand in hands}) != len(hands):
+            raise ValueError("two hands of one side")
+        return hands
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"hands: expected version {VERSION}, got something else ({error}); measure them again "
+            "with `visavis measure-hands`"
+        ) from error
+
+
+def offsets_on_bones(side: str, joints: Array, landmarks: Array) -> Array:
+    """(21, 3) as `UserHand.offsets`: where landmarks (N, 21, 3) lie beside true joints (N, 21, 3)
+    of a hand, metres, world frame, NaN where there is none; the median of N.
+
+    Raises ValueError for other shapes, or when a landmark is nowhere.
+    """
+    if joints.shape != landmarks.shape or joints.shape[1:] != (21, 3):
+        raise ValueError(
+            f"offsets_on_bones: expected two (N, 21, 3), got {joints.shape} and {landmarks.shape}"
+        )
+    found = np.empty(joints.shape)
+    for index, (true, seen) in enumerate(zip(joints, landmarks, strict=True)):
+        wrist = wrist_frame(true, side)
+        local = np.asarray(wrist.inverse().apply(true), np.float64)
+        bones = HandParts.of(local[None], (side,)).rotations()[0]
+        beside = (seen - true) @ wrist.rotation()
+        found[index] = beside
+        fingers = beside[1:].reshape(5, 4, 3)[:, 1:]
+        found[index, 1:].reshape(5, 4, 3)[:, 1:] = np.einsum("fkji,fkj->fki", bones, fingers)
+    if np.isnan(found).all(0).any():
+        raise ValueError("offsets_on_bones: expected every landmark once, got none of some")
+    return np.nanmedian(found, axis=0)

@@ -1,0 +1,57 @@
+"""This user's measured hands, as kept in the user's folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracking.user_hand import UserHand
+
+FILE = "hands.json"
+
+
+def own_hands_path() -> Path:
+    """Where they lie, whether or not they were measured."""
+    from avatar.signature import user_folder
+
+    return user_folder() / FILE
+
+
+def own_hands() -> tuple[UserHand, ...]:
+    """Those that were measured, perhaps none.
+
+    Raises ValueError when the file is damaged, OSError when it cannot be read.
+    """
+    from tracking.user_hand import hands_from_json
+
+    path = own_hands_path()
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return ()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text, got {error}; remove the file") from error
+    try:
+        return hands_from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def keep_own_hands(hands: Sequence[UserHand]) -> Path:
+    """Write these in the place of what was kept; readable by the user alone. Raises OSError."""
+    from tracking.user_hand import hands_to_json
+
+    path = own_hands_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(hands_to_json(hands))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
