@@ -189,7 +189,7 @@ def test_a_wrong_board_a_few_views_and_flat_motion_are_told(
         calibrate(CHARUCO, both, sizes, pair_sights[:3])
     never = [[m[0], None] if k % 2 else [None, m[1]] for k, m in enumerate(pair_sights)]
     with pytest.raises(CalibrationError, match=r"right: never saw the board at the same moment"):
-        calibrate(CHARUCO, both, sizes, never)
+        calibrate(CHARUCO, both, sizes, never, "pinhole_brown")
     flat = board_places(CHARUCO, 8, np.random.default_rng(7), tilt=0.02)
     with pytest.raises(CalibrationError, match="tilt"):
         calibrate(CHARUCO, ["left"], sizes[:1], sights(CHARUCO, [BROWN], flat), "pinhole_brown")
@@ -199,13 +199,13 @@ def test_a_wrong_board_a_few_views_and_flat_motion_are_told(
         for m in pair_sights
     ]
     with pytest.raises(CalibrationError, match=r"pixels from where they should|no lens"):
-        calibrate(CHARUCO, both, sizes, shaken)
+        calibrate(CHARUCO, both, sizes, shaken, "pinhole_brown")
 
 
 def test_cameras_out_of_step_are_told(pair_sights: list[list[BoardSight | None]]) -> None:
     late = [[m[0], n[1]] for m, n in zip(pair_sights[1:], pair_sights[:-1], strict=True)]
     with pytest.raises(CalibrationError, match="in step"):
-        calibrate(CHARUCO, ["left", "right"], [(640, 480)] * 2, late)
+        calibrate(CHARUCO, ["left", "right"], [(640, 480)] * 2, late, "pinhole_brown")
 
 
 def test_rig_files_keep_every_camera(tmp_path: Path) -> None:

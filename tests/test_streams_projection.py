@@ -136,6 +136,10 @@ def test_what_no_lens_sees_has_no_direction() -> None:
     barrel = Distortion("pinhole_brown", (-0.3, 0.0, 0.0, 0.0, 0.0))
     assert np.isnan(undistort(barrel, np.array([[0.9, 0.0]]))).all()
     assert np.isfinite(undistort(barrel, np.array([[0.5, 0.0]]))).all()
+    # Past its fold a model shows a direction a second time, and shows others inside out.
+    assert np.isnan(distort(barrel, np.array([[1.5, 0.0], [0.0, 9.0]]))).all()
+    inside_out = Distortion("fisheye", (-5.0, 0.0, 0.0, 0.0))
+    assert np.isnan(undistort(inside_out, np.array([[0.5, 0.5], [-0.5, -0.5]]))).all()
     straight = Distortion("fisheye62", (0.0,) * 8)
     assert np.isnan(undistort(straight, np.array([[1.6, 0.0], [0.0, 2.0]]))).all()
     np.testing.assert_allclose(undistort(straight, np.array([[0.0, 1.5]])), [[0, np.tan(1.5)]])
