@@ -200,8 +200,8 @@ class ImaginePanels(Closing):
         for event in self._live.take_events():
             if isinstance(event, PictureUpdate):
                 newest, self._failure = event, None
+                # Of one that follows frames, without end, the first; the others are in the panels.
                 if event.step in (1, event.steps):
-                    # One that follows frames has no end, and is recorded as panels.
                     self._mark(_mark_of(event, t_ns))
             elif isinstance(event, GenerationFailed):
                 self._failure = event.message

@@ -109,9 +109,8 @@ def _imagining(
 
 def _drawing(window: Window, imagined: Imagining | None) -> Draw:
     draw = window.renderer.render
-    return (
-        draw if imagined is None or imagined.followed is None else imagined.followed.drawing(draw)
-    )
+    followed = None if imagined is None else imagined.followed
+    return draw if followed is None else followed.drawing(draw)
 
 
 def _show(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,10 @@ transformers = pytest.importorskip("transformers", reason="the extra diffusers i
 torch = pytest.importorskip("torch")
 
 from apps.command import run  # noqa: E402
+from apps.imagining import imagining  # noqa: E402
+from apps.preview_options import PreviewOptions  # noqa: E402
+from apps.undrawn import draw_nothing  # noqa: E402
+from overlay.board import PanelBoard  # noqa: E402
 from overlay.diffusers_model import DiffusersModel, DiffusersOptions  # noqa: E402
 from overlay.following_model import ENDLESS, FollowingModel, middle_of  # noqa: E402
 from overlay.generation_event import GenerationCancelled, GenerationFailed, PictureUpdate  # noqa: E402
@@ -31,9 +33,12 @@ from overlay.model_licence import licence_of  # noqa: E402
 from overlay.similar_frames import SimilarFrames  # noqa: E402
 from overlay.stream_batch import StreamBatch, StreamBatchOptions  # noqa: E402
 from overlay.wish import Wish  # noqa: E402
-from sessions.reader import SessionReader  # noqa: E402
+from streams.camera import Camera  # noqa: E402
+from streams.frame import Frame  # noqa: E402
 from streams.mark import Mark  # noqa: E402
-from streams.shown_panels import ShownPanels  # noqa: E402
+from streams.mesh_texture import MeshTexture  # noqa: E402
+from streams.topology import Topology  # noqa: E402
+from streams.view import View  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -394,41 +399,56 @@ def test_following_needs_a_window_and_a_model(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed")
+def plate(tone: int) -> MeshTexture:
+    """A square before the viewer, of one tone."""
+    corners = np.array([[-1, 1, 0], [-1, -1, 0], [1, -1, 0], [1, 1, 0]], np.float32)
+    uv = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    surface = np.full((4, 4, 4), (128, 255, 128, 255), np.uint8)
+    topology = Topology("plate", faces, uv, np.zeros(4, np.uint8), surface)
+    normals = np.tile(np.array([0, 0, 1], np.float32), (4, 1))
+    place = np.array([0, 0, -0.5], np.float32)
+    albedo = np.full((8, 8, 3), tone, np.uint8)
+    return MeshTexture(0, topology, 0.3 * corners + place, normals, albedo)
+
+
 @pytest.mark.parametrize("what", ["camera", "avatar"])
 def test_a_preview_follows_the_camera_or_the_avatar(
-    folder: Path, tmp_path: Path, what: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    session = tmp_path / "followed.mcap"
-    arguments = ["preview", "--source", "synthetic:demo", "--size", "320x240", "--seconds", "25"]
-    arguments += ["--imagine", "--prompt", "a clown", "--like", what]
-    arguments += ["--model", "stickers", f"diffusers:{folder}", "--record", str(session)]
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24"],
-        pass_fds=(writing,), stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as told:
-            env = {
-                **os.environ, "DISPLAY": f":{told.readline().strip()}",
-                "VISAVIS_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1",
-            }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", "from apps.command import main; main()", *arguments],
-            cwd=Path(__file__).parents[1], env=env, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait(10)
-    assert done.returncode == 0, done.stderr
-    with SessionReader(session) as reader:
-        records = [one.record for one in reader.read(["panels", "marks"])]
-    shown = [p for one in records if isinstance(one, ShownPanels) for p in one.panels]
-    followed = [p.rgba for p in shown if p.id == "imagined" and p.generated_by == "tiny"]
-    assert len({rgba.tobytes() for rgba in followed}) >= 3, "it follows"
-    marks = [json.loads(one.text) for one in records if isinstance(one, Mark)]
-    names = [mark["model"] for mark in marks]
+    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path))
+    monkeypatch.setattr("apps.imagine_panels.PICTURE_PX", 64)
+    asked = PreviewOptions(
+        imagine=True, prompt="a clown", like=what, model=("stickers", f"diffusers:{folder}")
+    )
+    asked.check()
+    view, board, marks = View.front((160, 120)), PanelBoard(), list[Mark]()
+    with imagining(asked, board, view, marks.append) as made:
+        followed = made.followed
+        assert followed is not None
+        draw = followed.drawing(draw_nothing)
+
+        def settled(camera: int, avatar: int) -> bytes:
+            """The picture once several came while both were seen to be like this."""
+            rgb = np.full((120, 160, 3), camera, np.uint8)
+            frame: Any = SimpleNamespace(frame=Frame(0, 0, Camera.from_fov((160, 120)), rgb))
+            begun, end = None, time.monotonic() + 120
+            while time.monotonic() < end:
+                draw(plate(avatar), view, ())
+                followed.show(frame)
+                made.panels.refresh(5)
+                update, panel = made.panels.shown, board.get("imagined")
+                if update is not None and update.model.startswith("tiny"):
+                    begun = update.step if begun is None else begun
+                    if update.step >= begun + 4 and panel is not None:
+                        assert panel.generated_by == "tiny"
+                        return panel.rgba.tobytes()
+                time.sleep(0.002)
+            raise AssertionError("no picture came")
+
+        dark = settled(40, 40)
+        bright = settled(200, 40) if what == "camera" else settled(40, 200)
+        assert bright != dark, "it follows"
+        assert settled(200, 200) == bright, "and nothing else"
+    names = [json.loads(mark.text)["model"] for mark in marks]
     assert names.count(f"tiny, following the {what}") == 1

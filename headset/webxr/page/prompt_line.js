@@ -77,7 +77,7 @@ const PIXELS = [768, 96], SIZE_M = [0.4, 0.05];
 /** What is typed, before the wearer; tapped, it opens the headset's keyboard. */
 export class PromptBoard extends SeatedBoard {
   constructor(scene, line) {
-    super(scene, { pixels: PIXELS, sizeM: SIZE_M, offset: [0.02, -0.36, -0.7] });
+    super(scene, { pixels: PIXELS, sizeM: SIZE_M, offset: [-0.05, -0.4, -0.52] });
     this.line = line;
   }
 
@@ -101,7 +101,7 @@ const SPEAK_PIXELS = [240, 96], SPEAK_M = [0.125, 0.05];
 /** Held in a pinch while one speaks. */
 export class SpeakBoard extends SeatedBoard {
   constructor(scene, speech) {
-    super(scene, { pixels: SPEAK_PIXELS, sizeM: SPEAK_M, offset: [0.31, -0.36, -0.66] });
+    super(scene, { pixels: SPEAK_PIXELS, sizeM: SPEAK_M, offset: [0.24, -0.4, -0.5] });
     this.speech = speech;
   }
 

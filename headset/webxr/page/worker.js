@@ -40,6 +40,7 @@ class PageWorker {
     this.allowed = { controls: false, prompts: false, speech: false };
     this.wish = null;
     this.words = ""; // of the prompt
+    this.wordsTold = false; // to the server that is reached now
     this.videoViews = new Map();
     this.videoShownMs = -Infinity;
     this.videoTold = null; // {frameId, tNs} of the newest picture that the page has
@@ -125,7 +126,7 @@ class PageWorker {
   }
 
   #forgetAll() {
-    this.allowed = { controls: false, prompts: false, speech: false };
+    this.wordsTold = false;
     for (const stream of this.people.values()) stream.close();
     this.people.clear();
     this.lane?.close();
@@ -154,9 +155,11 @@ class PageWorker {
     } else if (kind === Kind.SCENE) {
       this.#describe(person, client.readScene(message));
     } else if (kind === Kind.WELCOME) {
-      const { prompts: before } = this.allowed;
+      // While the link is lost all stays allowed: a field that goes away takes the keyboard along.
       this.allowed = client.readWelcome(message);
-      if (this.allowed.prompts && !before && this.words) this.socket.send(prompts.prompt(this.words));
+      if (this.allowed.prompts && !this.wordsTold && this.words)
+        this.socket.send(prompts.prompt(this.words));
+      this.wordsTold = true;
       this.#report();
     } else if (kind === Kind.PROMPT) {
       this.words = prompts.readPrompt(message);
