@@ -87,6 +87,12 @@ def _other_options(graph: Any) -> None:
 
 
 def _larger(graph: Any) -> None:
+    conv = next(o for o in graph.operators if type(o.builtinOptions).__name__ == "Conv2DOptionsT")
+    tensor = graph.tensors[conv.outputs[0]]
+    tensor.shape = tensor.shape + np.array([0, 1, 0, 0], np.int32)
+
+
+def _larger_weights(graph: Any) -> None:
     tensor = graph.tensors[graph.operators[0].outputs[0]]
     tensor.shape = tensor.shape + np.int32(1)
 
@@ -116,7 +122,8 @@ def _weights_elsewhere(graph: Any) -> None:
         (_no_bias, "CONV_2D that cannot be"),
         (_no_stride, "stride 0"),
         (_other_options, "options of type DepthwiseConv2DOptionsT"),
-        (_larger, "instead of|DEQUANTIZE of"),
+        (_larger, r"CONV_2D to \(1, 65, 64, 24\) instead of \(1, 64, 64, 24\)"),
+        (_larger_weights, "DEQUANTIZE of"),
         (_endless, "a tensor of"),
         (_batch, "an input of"),
         (_renamed, "outputs named"),
