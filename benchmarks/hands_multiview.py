@@ -30,7 +30,7 @@ from benchmarks.rendered_hands import Artist, HandModel, OwnHand, Posed, UmeTrac
 from capture.frame_source import SourceError
 from capture.hand_clip import find_clips, open_clip
 from streams.camera import Camera
-from streams.hand_skeleton import FINGER_JOINTS, HandParts, HandShape, wrist_frame
+from streams.hand_skeleton import HandShape
 from streams.tracked_state import SIDES
 from tracking.engine import HandEngine, HandMarks, Picture
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeHands
@@ -40,7 +40,7 @@ from tracking.hand_metrics import HandFigures, hand_figures
 from tracking.hand_view import HandView
 from tracking.rig_tracker import OpenEngine, RigTracker, mediapipe_hands
 from tracking.triangulation import triangulate
-from tracking.user_hand import UserHand
+from tracking.user_hand import UserHand, offsets_on_bones
 
 Array = npt.NDArray[np.float64]
 
@@ -138,16 +138,10 @@ def known_user(hands: Sequence[Posed], views: Sequence[Sequence[HandView]]) -> U
         np.mean([each.bases for each in shapes], axis=0),
         np.mean([each.bones for each in shapes], axis=0),
     )
-    offsets: list[Array] = []
-    for hand, seen in zip(hands, views, strict=True):
-        if len(seen) >= 3:
-            off = triangulate(seen).points - hand.joints
-            world_from_wrist = wrist_frame(hand.joints, side)
-            local = np.asarray(world_from_wrist.inverse().apply(hand.joints), np.float64)
-            frames = np.tile(np.eye(3), (21, 1, 1))
-            frames[FINGER_JOINTS[:, 1:]] = HandParts.of(local[None], (side,)).rotations()[0]
-            offsets.append(np.einsum("jik,ji->jk", world_from_wrist.rotation() @ frames, off))
-    return UserHand(shape, np.nan_to_num(np.nanmedian(offsets, axis=0)))
+    well_seen = [(h, v) for h, v in zip(hands, views, strict=True) if len(v) >= 3]
+    joints = np.stack([hand.joints for hand, _ in well_seen])
+    landmarks = np.stack([triangulate(seen).points for _, seen in well_seen])
+    return UserHand(shape, offsets_on_bones(side, joints, landmarks))
 
 
 def measure_clip(

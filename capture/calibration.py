@@ -144,11 +144,13 @@ def calibrate(
     cameras, _, focal_parts = _adjusted(cameras, first, views)
     reports = _reports(cameras, views, first, focal_parts)
     for report in reports:
-        _refuse_bad(report, len(cameras) > 1)
+        _refuse_far(report, len(cameras) > 1)
+    for report in reports:
+        _refuse_unsure(report)
     return Calibration(tuple(cameras), reports)
 
 
-def _refuse_bad(report: CameraReport, several: bool) -> None:
+def _refuse_far(report: CameraReport, several: bool) -> None:
     if report.error_px > WORST_PX:
         in_step = ", do the cameras expose in step" if several else ""
         raise CalibrationError(
@@ -156,6 +158,9 @@ def _refuse_bad(report: CameraReport, several: bool) -> None:
             f"(root mean square, expected below {WORST_PX:g}); is the board flat and of one size"
             f"{in_step}, is the picture sharp, should --lens be another?"
         )
+
+
+def _refuse_unsure(report: CameraReport) -> None:
     if not report.focal_part <= UNSURE:
         raise CalibrationError(
             f"{report.name}: the focal length is known to {report.focal_part:.0%} only; tilt the "

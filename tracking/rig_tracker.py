@@ -254,23 +254,30 @@ class RigTracker(Closing):
             np.mean([find.marks.score for find in hand.finds])
         )
         confidence = min(max(confidence, 0.0), 1.0)
-        if hand.side in self._users:
-            return self._fitted(hand.side, views).pose(confidence)
+        fit = self._fitted(hand.side, views)
+        if fit is not None:
+            return fit.pose(confidence)
         return _pose_of(hand.side, joints, confidence)
 
     def _one_view_pose(self, find: Find) -> HandPose | None:
         pose = place_hand(find.camera, find.marks)
         if pose is None:
             return None
-        if find.marks.side in self._users:
-            fit = self._fitted(find.marks.side, [_view_of(find)])
+        fit = self._fitted(find.marks.side, [_view_of(find)])
+        if fit is not None:
             return fit.pose(pose.confidence * ONE_VIEW)
         return replace(pose, confidence=pose.confidence * ONE_VIEW)
 
-    def _fitted(self, side: str, views: list[HandView]) -> HandFit:
-        fit = fit_hand(views, self._users[side], self._fits.get(side))
-        self._fits[side] = fit
-        return fit
+    def _fitted(self, side: str, views: list[HandView]) -> HandFit | None:
+        """None for a hand whose bones are not known, and for landmarks that are no hand."""
+        start = self._fits.pop(side, None)
+        if side not in self._users:
+            return None
+        try:
+            self._fits[side] = fit_hand(views, self._users[side], start)
+        except (ValueError, np.linalg.LinAlgError):
+            return None
+        return self._fits[side]
 
     def _is_known(self, find: Find, poses: dict[str, HandPose | None]) -> bool:
         """Whether the find lies over a hand that is placed already: then it is that one, badly
