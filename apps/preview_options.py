@@ -23,8 +23,8 @@ class PreviewOptions:
     avatar: str = "default"
     """Which avatar is drawn."""
     tracker: str = "auto"
-    """What tracks: litert, openvino, torch or mediapipe; auto takes the quickest that this machine
-    has."""
+    """What tracks: litert, openvino, torch or mediapipe; auto is torch with a CUDA device, else
+    litert."""
     out: Path | None = None
     """Write FILE.mp4, every frame of the source at its own time; needs no display."""
     record: Path | None = None

@@ -38,8 +38,8 @@ class Record:
     avatar: str = "default"
     """Whose codes are recorded."""
     tracker: str = "auto"
-    """What tracks: litert, openvino, torch or mediapipe; auto takes the quickest that this machine
-    has."""
+    """What tracks: litert, openvino, torch or mediapipe; auto is torch with a CUDA device, else
+    litert."""
     lossless: bool = False
     """Pictures bit for bit: tracking them again gives the recorded state again; 20 to 60 times
     the size."""

@@ -29,8 +29,8 @@ class Replay:
     """frames (tracked anew), state (as it was tracked) or code (as it was encoded). By default the
     first of these that the session holds."""
     tracker: str = "auto"
-    """What tracks the frames: litert, openvino, torch or mediapipe; auto takes the one that was
-    recorded, else the quickest that this machine has."""
+    """What tracks the frames: litert, openvino, torch or mediapipe; auto is the one that was
+    recorded, else torch with a CUDA device, else litert."""
     avatar: str | None = None
     """Which avatar is drawn; by default the recorded one."""
     camera: str | None = None

@@ -32,8 +32,8 @@ class ReplayOptions:
     seam: str | None = None
     """"frames", "state" or "code"; None: the first of these that the session holds."""
     tracker: str = "auto"
-    """One of `tracking.engine_choice.ENGINES`, or "auto": the one that was recorded, else the
-    quickest that this machine has."""
+    """One of `tracking.engine_choice.ENGINES`, or "auto": the one that was recorded, else this
+    machine's."""
     avatar: str | None = None
     """None: the one that was recorded, or "default"."""
     camera: str | None = None

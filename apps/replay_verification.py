@@ -220,8 +220,8 @@ def _why_not_comparable(replay: Replay) -> str:
         seen = not replay.avatar.id.startswith("avatars/")
         return "its avatar may have seen other pictures" if seen else ""
     engine = recorded_engine(session)
-    if engine != replay.tracker_name:
-        return f"it was tracked by {engine or 'nothing'}, this is {replay.tracker_name}"
+    if engine not in ("", replay.tracker_name):
+        return f"it was tracked by {engine}, this is {replay.tracker_name}"
     if replay.options.start_s > 0:
         return "a tracker that begins in the middle does not know what came before"
     if not session.lossless(source):

@@ -32,12 +32,8 @@ def tracker_engine(name: str) -> str:
 
 
 def recorded_engine(session: SessionReader) -> str:
-    """Which engine tracked what a session holds; "" where nothing was tracked.
-
-    Sessions from before there was a choice do not say: it was MediaPipe.
-    """
-    tracked = {"state", "code"} & set(session.seams)
-    return session.header.notes.get("tracker", "mediapipe" if tracked else "")
+    """Which engine tracked what a session holds; "" where it does not say."""
+    return session.header.notes.get("tracker", "")
 
 
 def open_tracker(name: str) -> ClosingTracker:

@@ -127,6 +127,20 @@ def test_an_enrolled_avatar_that_looks_at_pictures_replays_the_same(session, sma
     assert report.recorded == {"state": report.moments}  # codes of another avatar say nothing
 
 
+def test_the_recorded_engine_tracks_again_and_another_is_not_compared(tmp_path, demo_clip):
+    path = tmp_path / "talk.mcap"
+    command_line = ["record", str(path), "--source", f"video:{demo_clip}", "--seconds", "0.2"]
+    assert command.run([*command_line, "--lossless", "--tracker", "mediapipe"]) == 0
+    with SessionReader(path) as opened:
+        assert opened.header.notes["tracker"] == "mediapipe"
+        again = verify_replay(opened, SMALL, (UNDRAWN, UNDRAWN))
+        assert again.same, again.text()
+        assert again.recorded == {"state": 6, "code": 6}
+        other = verify_replay(opened, replace(SMALL, tracker="litert"), (UNDRAWN, UNDRAWN))
+    assert other.same
+    assert other.not_compared == "it was tracked by mediapipe, this is litert"
+
+
 def test_other_processes_with_other_threads_give_the_same_hashes(session):
     arguments = ["replay", str(session), "--verify", "--size", "96x96", "--seconds", "0.15"]
     start = "from apps.command import main; main()"

@@ -21,10 +21,10 @@ FACE_SIDES = (234, 454)
 """Landmarks of the outline beside the right and the left ear."""
 REACH = 1.0
 """Metres from the middle of a face to the middle of its hands, arms stretched aside."""
-FARTHER = 0.5
+FARTHER = 0.6
 """A hand that looks smaller than this part of what it would beside the face is of someone behind:
 hands reach back a quarter of a metre, and small ones look like two thirds of average ones."""
-LEEWAY = 1.3
+LEEWAY = 1.2
 """A hand that is followed is given up only this much beyond both."""
 
 

@@ -1,0 +1,123 @@
+"""Whose hands and whose face: the subject's, whoever else is in the picture."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from streams.camera import Camera
+from streams.frame import Frame
+from tracking.association import reachable_hands
+from tracking.engine import FaceMarks, HandMarks, Picture
+from tracking.engines.face_pipeline import FacePipeline
+from tracking.engines.hand_pipeline import HandPipeline
+from tracking.nets.litert import LiteRtNets
+from tracking.subject import FACE_SIDES, FACE_WIDTH, Place, Subject, can_reach, face_place
+from tracking.tracker import Tracker
+
+
+def face_at(x: float, y: float, scale: float) -> FaceMarks:
+    landmarks = np.zeros((478, 3), np.float32)
+    for side, sign in zip(FACE_SIDES, (-1.0, 1.0), strict=True):
+        landmarks[side] = (x + sign * FACE_WIDTH * scale / 2.0, y, 0.0)
+    return FaceMarks(landmarks, np.zeros(52, np.float32))
+
+
+def hand_at(x: float, y: float, scale: float) -> HandMarks:
+    shape = np.random.default_rng(1).uniform(-0.08, 0.08, (21, 3)).astype(np.float32)
+    landmarks = (shape[:, :2] - shape[[0, 5, 9, 13, 17], :2].mean(0)) * scale + (x, y)
+    return HandMarks(landmarks.astype(np.float32), shape, "right", 0.9)
+
+
+def test_a_hand_is_within_an_arms_length_and_not_far_behind() -> None:
+    face = face_place(face_at(300.0, 200.0, 1000.0).landmarks)
+    assert (face.x, face.y, face.scale) == pytest.approx((300.0, 200.0, 1000.0))
+    assert can_reach(face, Place(900.0, 700.0, 1000.0)), "0.8 m away"
+    assert not can_reach(face, Place(1400.0, 700.0, 1000.0)), "1.2 m away"
+    assert can_reach(face, Place(1300.0, 700.0, 1000.0), leeway=1.2)
+    assert can_reach(face, Place(1400.0, 700.0, 2500.0)), "held out towards the camera"
+    assert not can_reach(face, Place(350.0, 300.0, 400.0)), "of someone far behind"
+    subject = Subject()
+    hands = (hand_at(600.0, 400.0, 1000.0), hand_at(1800.0, 400.0, 1000.0))
+    assert reachable_hands(hands, subject) == hands, "without a face everybody's"
+    subject.follow(face_at(300.0, 200.0, 1000.0))
+    assert reachable_hands(hands, subject) == hands[:1]
+    subject.follow(None)
+    assert subject.face is None
+
+
+@pytest.fixture(scope="module")
+def pictures(demo_clip: Path) -> list[Picture]:
+    """The synthetic person: calm at first, later with both hands up."""
+    with av.open(str(demo_clip)) as container:
+        return [
+            np.ascontiguousarray(picture.to_ndarray(format="rgb24"), np.uint8)
+            for picture in itertools.islice(container.decode(video=0), 200)
+        ]
+
+
+WAVING = slice(185, 195)
+
+
+def two_people(left: Picture, right: Picture, left_scale: float, right_scale: float) -> Picture:
+    """Side by side, each shrunk about the middle of its half."""
+    height, width = left.shape[:2]
+    halves: list[Picture] = []
+    for rgb, scale in ((left, left_scale), (right, right_scale)):
+        half = np.full_like(rgb, 90)
+        small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        y, x = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+        half[y : y + small.shape[0], x : x + small.shape[1]] = small
+        halves.append(half)
+    return np.ascontiguousarray(np.concatenate(halves, axis=1))
+
+
+@pytest.mark.parametrize("nearer_is_right", [False, True])
+def test_the_nearest_face_is_followed_and_kept(
+    pictures: list[Picture], nearer_is_right: bool
+) -> None:
+    """The larger one of the first picture, also when the other one has become larger."""
+    engine = FacePipeline(LiteRtNets(threads=2))
+    width = pictures[0].shape[1]
+    sizes: list[float] = []
+    for t in range(10):
+        scales = 1.0 - 0.04 * t, 0.6 + 0.04 * t
+        rgb = two_people(pictures[t], pictures[t], *(scales[::-1] if nearer_is_right else scales))
+        face = engine.look(rgb, t * 33)
+        assert face is not None
+        assert (float(face.landmarks[:, 0].mean()) > width) == nearer_is_right
+        sizes.append(float(np.ptp(face.landmarks[:, 0])))
+    assert sizes[-1] < 0.75 * sizes[0]
+
+
+def test_a_bystanders_hands_are_nobodys(pictures: list[Picture]) -> None:
+    """Someone three times as far away waves behind the subject, whose own hands are down."""
+    frames = [two_people(pictures[0], rgb, 1.0, 0.3) for rgb in pictures[WAVING]]
+    found = HandPipeline(LiteRtNets(threads=2)).look(frames[0], 1)
+    assert len(found) == 2, "who knows no subject sees them"
+    camera = Camera.from_fov((frames[0].shape[1], frames[0].shape[0]), name="clip")
+    with Tracker.open() as tracker:
+        for i, rgb in enumerate(frames):
+            state = tracker.track(Frame(i * 33_000_000, i, camera, rgb))
+            assert state.face is not None
+            assert state.hands == ()
+
+
+def test_the_subjects_own_hands_are_kept_beside_a_bystanders(pictures: list[Picture]) -> None:
+    frames = [two_people(rgb, rgb, 1.0, 0.3) for rgb in pictures[WAVING]]
+    camera = Camera.from_fov((frames[0].shape[1], frames[0].shape[0]), name="clip")
+    with Tracker.open() as tracker:
+        states = [
+            tracker.track(Frame(i * 33_000_000, i, camera, rgb)) for i, rgb in enumerate(frames)
+        ]
+    for state in states:
+        assert [hand.side for hand in state.hands] == ["left", "right"]
+        assert state.face is not None
+        for hand in state.hands:
+            apart = np.linalg.norm(hand.joints.mean(0) - state.face.world_from_head.xyz)
+            assert apart < 0.9
