@@ -328,7 +328,7 @@ class StillFace(NoFace):
 
 @pytest.mark.slow
 def test_motion_of_the_shipped_face_is_measured() -> None:
-    """MediaPipe's filter lags, ours with the same constants lags as much, none trembles most."""
+    """Both filters lag a little; ours lags less and trembles hardly more."""
     still = frames(asset_path("clips/demo"), 1)[0]
     nets = open_nets("litert", 1)
     trackers = {
@@ -340,7 +340,8 @@ def test_motion_of_the_shipped_face_is_measured() -> None:
     for row in (theirs, ours):
         assert 0.01 < row.jitter_percent < 0.1
         assert 3.0 < row.lag_ms < 12.0
-    assert ours.jitter_percent < 1.3 * theirs.jitter_percent
+    assert ours.jitter_percent < 1.5 * theirs.jitter_percent
+    assert ours.lag_ms < theirs.lag_ms
 
 
 def test_a_run_without_real_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
