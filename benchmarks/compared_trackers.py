@@ -23,7 +23,7 @@ from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import FACE_THREADS, HAND_THREADS, TrackerOptions
+from tracking.tracker import FACE_ENGINES, FACE_THREADS, HAND_THREADS, TrackerOptions
 
 Float32 = npt.NDArray[np.float32]
 
@@ -194,7 +194,7 @@ class Both:
 def open_both(engine: str) -> Both:
     """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads."""
     return Both(
-        FacePipeline(open_nets(engine, FACE_THREADS)),
+        FacePipeline(open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS)),
         HandPipeline(open_nets(engine, HAND_THREADS)),
         ThreadPoolExecutor(1),
     )

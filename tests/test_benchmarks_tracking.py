@@ -100,9 +100,22 @@ def test_real_annotations_are_read(shared_data: Path) -> None:
         fit = [np.polyfit(flat[:, k], hand.landmarks[:, k], 1) for k in (0, 1)]
         for k in (0, 1):
             assert np.abs(np.polyval(fit[k], flat[:, k]) - hand.landmarks[:, k]).max() < 1.5
-        # Each finger goes on from its own knuckle.
-        bones = np.linalg.norm(np.diff(hand.joints_m[5:].reshape(4, 4, 3), axis=1), axis=-1)
-        assert bones.max() < 0.08
+        # The thumb is walked along from the wrist, any other order is a longer way; and so are
+        # fingers, but for curled ones, whose tips are nearest.
+        wrist = hand.joints_m[0]
+        thumb, *fingers = (
+            min(
+                itertools.permutations(range(4)),
+                key=lambda order, finger=finger: _way([wrist, *finger[list(order)]]),
+            )
+            for finger in hand.joints_m[1:].reshape(5, 4, 3)
+        )
+        assert thumb == (0, 1, 2, 3)
+        assert set(fingers) <= {(0, 1, 2, 3), (3, 2, 1, 0)}
+
+
+def _way(points: Sequence[npt.NDArray[np.float64]]) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
 def _write_onehand(folder: Path, keypoints: object) -> None:
@@ -315,7 +328,7 @@ class StillFace(NoFace):
 
 @pytest.mark.slow
 def test_motion_of_the_shipped_face_is_measured() -> None:
-    """MediaPipe's filter lags, ours with the same constants lags as much, none trembles most."""
+    """Both filters lag a little; ours lags less and trembles hardly more."""
     still = frames(asset_path("clips/demo"), 1)[0]
     nets = open_nets("litert", 1)
     trackers = {
@@ -327,7 +340,8 @@ def test_motion_of_the_shipped_face_is_measured() -> None:
     for row in (theirs, ours):
         assert 0.01 < row.jitter_percent < 0.1
         assert 3.0 < row.lag_ms < 12.0
-    assert ours.jitter_percent < 1.3 * theirs.jitter_percent
+    assert ours.jitter_percent < 1.5 * theirs.jitter_percent
+    assert ours.lag_ms < theirs.lag_ms
 
 
 def test_a_run_without_real_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

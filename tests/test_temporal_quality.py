@@ -45,6 +45,10 @@ def test_the_pictures_move_as_is_said() -> None:
             seen = np.array([(part * columns).sum(), (part * rows).sum()]) / part.sum()
             assert seen + (low, top) == pytest.approx((x, y), abs=0.1)
     assert np.linalg.norm(truth[-1] - truth[0], axis=-1).min() > 15.0
+    # A positive turn, as in the first frames of the motion, is clockwise: right goes down.
+    turn = motion.moved_from_canvas(5)[:, :2]
+    assert turn[1, 0] > 0.01
+    assert np.linalg.det(turn) == pytest.approx(1.0)
 
 
 def test_photographs_of_any_shape_stand_in_the_middle() -> None:

@@ -56,6 +56,9 @@ LONGEST_SIDE = 2048
 FACE_THREADS, HAND_THREADS = 1, 2
 """Of each network on a processor: face and hands are looked for at the same time, and two hands
 take more than twice as long as a face."""
+FACE_ENGINES = {"openvino": "litert"}
+"""What runs the face's networks where that differs: they gain nothing by bfloat16, and OpenVINO
+takes 1.4 times LiteRT's CPU time for them (`benchmarks.tracking`, part cost)."""
 WORST_FACE_ERROR = 0.125
 """Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
 guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
@@ -363,7 +366,8 @@ def open_face_engine(engine: str, bundle: Path, options: TrackerOptions) -> Face
     settings = FaceSettings(min_presence=options.min_presence, looks=options.looks)
     if options.min_detection is not None:
         settings = replace(settings, min_detection=options.min_detection)
-    return FacePipeline(open_nets(engine, FACE_THREADS, {FACE_BUNDLE: bundle}), settings)
+    nets = open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS, {FACE_BUNDLE: bundle})
+    return FacePipeline(nets, settings)
 
 
 def open_hand_engine(
