@@ -17,6 +17,7 @@ from streams.camera import Camera
 from streams.frame import Frame
 from streams.projection import project
 from streams.rigid import Rigid
+from tracking import tracker as tracker_module
 from tracking.canonical_face import read_canonical_face
 from tracking.engine import FaceMarks, HandMarks, Picture
 from tracking.engine_slot import EngineSlot, TrackingError
@@ -27,6 +28,7 @@ from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPi
 from tracking.evaluation import rotation_error_deg
 from tracking.head_pose import RIGID_LANDMARKS
 from tracking.nets.litert import LiteRtNets
+from tracking.subject import Subject
 from tracking.tracker import Tracker, TrackerOptions
 
 FACE = "models/face_landmarker.task"
@@ -356,3 +358,19 @@ def test_an_engine_that_does_not_open_says_why() -> None:
     with pytest.raises(TimeoutError, match="did not open within"):
         slot.wait()
     hung.set()
+
+
+def test_openvino_runs_the_hands_and_litert_the_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The face's networks are slower in OpenVINO."""
+    asked: list[str] = []
+
+    def nets(engine: str, threads: int, _bundles: dict[str, Path]) -> LiteRtNets:
+        asked.append(engine)
+        return LiteRtNets(threads)
+
+    monkeypatch.setattr(tracker_module, "open_nets", nets)
+    options = TrackerOptions()
+    for engine in ("openvino", "litert"):
+        tracker_module.open_face_engine(engine, asset_path(FACE), options).close()
+        tracker_module.open_hand_engine(engine, asset_path(HANDS), options, Subject()).close()
+    assert asked == ["litert", "openvino", "litert", "litert"]
