@@ -13,7 +13,7 @@ from benchmarks.compared_trackers import PhotographFinder, mediapipe_face
 from tracking.engine import Picture
 from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FacePipeline
 from tracking.engines.hand_pipeline import MEDIAPIPE_HANDS, HandPipeline
-from tracking.net import NETS, Net, NetSource, NetSpec
+from tracking.net import Net, NetSource, NetSpec
 
 Float32 = npt.NDArray[np.float32]
 
@@ -91,10 +91,10 @@ def net_parity(
 ) -> list[NetParity]:
     """One row a network."""
     rows: list[NetParity] = []
-    for network in NETS:
+    for network, batches in inputs.items():
         theirs, ours = reference.open(network), nets.open(network)
         largest, pixels = 0.0, []
-        for batch in inputs.get(network, []):
+        for batch in batches:
             a, b = theirs(batch), ours(batch)
             largest = max(largest, *(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True)))
             if network in LANDMARKS:
@@ -102,7 +102,7 @@ def net_parity(
                 apart = a[0].reshape(shape)[:, :2] - b[0].reshape(shape)[:, :2]
                 pixels.append(float(np.linalg.norm(apart, axis=1).mean()))
         mean = float(np.mean(pixels)) if pixels else float("nan")
-        rows.append(NetParity(engine, network, len(inputs.get(network, [])), largest, mean))
+        rows.append(NetParity(engine, network, len(batches), largest, mean))
     return rows
 
 
