@@ -71,7 +71,7 @@ def main() -> None:
     questions = {
         "as drawn, seen in training": as_drawn(writer, chosen.count, rng),
         COLOURED: held_out_colours(writer, chosen.count, rng),
-        "two things never seen together": writer.pairs(chosen.count, rng, held_out=True),
+        "two things never seen together": held_out_pairs(writer, chosen.count, rng),
     }
     found: dict[str, dict[str, float]] = {}
     made: dict[str, torch.Tensor] = {}
@@ -104,7 +104,7 @@ def main() -> None:
                 questions[name][:32], straight(made[name][:32]), strict=True
             )
         ]
-        draw_sheet(shown, 8).save(chosen.sheet, optimize=True)
+        draw_sheet(shown, 8).quantize(256).save(chosen.sheet, optimize=True)
 
 
 def shipped_maker(threads: int) -> Maker:
@@ -169,6 +169,16 @@ def held_out_colours(writer: CaptionWriter, count: int, rng: np.random.Generator
     captions = list(first.values())
     chosen = rng.choice(len(captions), count, replace=count > len(captions))
     return [captions[row] for row in chosen.tolist()]
+
+
+def held_out_pairs(writer: CaptionWriter, count: int, rng: np.random.Generator) -> list[Caption]:
+    """Captions of two things that no lesson ever showed together, in whatever colours."""
+    captions: list[Caption] = []
+    while len(captions) < count:
+        for caption in writer.pairs(count, rng, held_out=True):
+            if writer.held_out(*(Subject(s.concept, None) for s in caption.subjects)):
+                captions.append(caption)
+    return captions[:count]
 
 
 def drawn(gallery: Gallery, caption: Caption) -> torch.Tensor:
