@@ -26,6 +26,8 @@ from overlay.wish import Wish
 
 ASSET = "models/generator.onnx.zst"
 _LARGEST = 256 << 20
+_HAZE = 0.03
+"""Alpha so near to nothing or to everything means that: the net never quite reaches them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def straight_alpha(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     rgba = (np.clip(picture, -1.0, 1.0).transpose(1, 2, 0) + 1.0) / 2.0
     alpha = rgba[..., 3:]
     colour = np.clip(rgba[..., :3] / np.maximum(alpha, 1.0 / 255.0), 0.0, 1.0)
+    alpha = np.clip((alpha - _HAZE) / (1.0 - 2.0 * _HAZE), 0.0, 1.0)
     return np.rint(np.concatenate([colour, alpha], axis=2) * 255.0).astype(np.uint8)
 
 

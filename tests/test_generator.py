@@ -12,7 +12,15 @@ import pytest
 from PIL import Image
 
 from assets.manifest import ASSETS_FOLDER_VARIABLE, asset_path, assets_folder
-from overlay.flow_model import ASSET, FlowModel, Lesson, caption_of, framed, open_net
+from overlay.flow_model import (
+    ASSET,
+    FlowModel,
+    Lesson,
+    caption_of,
+    framed,
+    open_net,
+    straight_alpha,
+)
 from overlay.generation_event import GenerationEvent, GenerationFailed, PictureUpdate
 from overlay.image_model import ModelError, NothingForItError, final_step
 from overlay.live_generation import LiveGeneration, LiveOptions
@@ -223,3 +231,14 @@ def test_a_picture_is_fitted_into_the_middle_without_dark_rims() -> None:
     assert not made[:, :16].any()
     assert made[32, 48].tolist() == [255, 0, 0, 255]
     assert (made[made[..., 3] > 8][:, 0] > 240).all()
+
+
+def test_haze_becomes_clear_and_nearly_opaque_opaque() -> None:
+    made = np.full((4, 1, 3), -1.0, np.float32)
+    made[3, 0] = (-0.96, 0.0, 0.97)  # alpha 0.02, 0.5 and 0.985
+    made[0, 0] = (-0.96, 0.0, 0.97)  # pure red
+    assert straight_alpha(made)[0].tolist() == [
+        [255, 0, 0, 0],
+        [255, 0, 0, 128],
+        [255, 0, 0, 255],
+    ]
