@@ -28,9 +28,10 @@ class Imagine:
     out: Path
     """FILE.png to write (or .webp; .jpg has no transparency)."""
     model: str = "stickers"
-    """stickers: composed of drawings that come with this program; endpoint:URL#MODEL: a server that
-    speaks OpenAI's images API (key: VISAVIS_IMAGES_KEY or keyring); diffusers:NAME: a pipeline in a
-    folder or on the Hugging Face hub."""
+    """stickers: composed of drawings that come with this program; generator: a small net that comes
+    with it and truly generates, but knows 298 things only, one or two at a time, and is not as
+    sharp; endpoint:URL#MODEL: a server that speaks OpenAI's images API (key: VISAVIS_IMAGES_KEY or
+    keyring); diffusers:NAME: a pipeline in a folder or on the Hugging Face hub."""
     style: str = ""
     """A style that the model knows; stickers: noto or fluent."""
     seed: int = 0

@@ -13,7 +13,7 @@ from overlay.image_model import ImageModel, ModelError
 from overlay.prompt_filter import FilteredModel, PromptFilter
 from overlay.wish import PromptError
 
-KINDS = "stickers, endpoint:URL#MODEL or diffusers:NAME"
+KINDS = "stickers, generator, endpoint:URL#MODEL or diffusers:NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,10 @@ def _open(spec: str, options: ModelOptions) -> ImageModel:
         from overlay.svg_process import SvgProcess
 
         return StickerModel(process=SvgProcess() if options.live else None)
+    if kind == "generator" and not where:
+        from overlay.flow_model import FlowModel
+
+        return FlowModel()
     if kind == "endpoint" and where:
         if options.offline:
             raise UsageError(f"--model {spec}: needs the network; leave --offline away")

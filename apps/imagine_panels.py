@@ -15,7 +15,7 @@ from apps.view_places import as_backdrop, beside, on_desk
 from apps.viewpoint import world_from_facing
 from overlay.board import PanelBoard
 from overlay.generation_event import GenerationFailed, PictureUpdate
-from overlay.image_model import ImageModel, final_step
+from overlay.image_model import ImageModel, ModelStep, NothingForItError, final_step
 from overlay.image_panel import image_panel
 from overlay.live_generation import LiveGeneration, LiveOptions
 from overlay.panel_hands import PanelHands, PanelHeld
@@ -237,20 +237,29 @@ def imagine_once(
     options: ImagineOptions,
     t_ns: int = 0,
     mark: Callable[[Mark], None] = lambda _mark: None,
-) -> Wish:
+) -> tuple[Wish, ImageModel]:
     """Put the best of the models' pictures on the board, and wait for it: for a video that is
-    written to a file and begins at `t_ns`. Returns what was asked for. Raises ModelError or
-    PromptError."""
+    written to a file and begins at `t_ns`. Returns what was asked for and which model made it.
+    Raises ModelError or PromptError."""
     wish = Wish(options.prompt, seed=options.seed, size=(PICTURE_PX, PICTURE_PX))
-    stage, model = len(models) - 1, models[-1]
-    step = final_step(model, wish)
+    stage, model, step = _best(models, wish)
     update = PictureUpdate(
         *(1, 0, wish, model.name, model.label, stage, step.step, step.steps, step.rgba)
     )
     place = beside(options.view)
     mark(_mark_of(update, t_ns))
     board.put(update.panel("imagined", "world", place.world_from_panel, place.tall))
-    return wish
+    return wish, model
+
+
+def _best(models: Sequence[ImageModel], wish: Wish) -> tuple[int, ImageModel, ModelStep]:
+    """The picture of the last model that has learned what the words say, its stage and model."""
+    for stage in range(len(models) - 1, 0, -1):
+        try:
+            return stage, models[stage], final_step(models[stage], wish)
+        except NothingForItError:
+            continue
+    return 0, models[0], final_step(models[0], wish)
 
 
 def _mark_of(update: PictureUpdate, t_ns: int) -> Mark:

@@ -123,12 +123,12 @@ def _imagined(
     try:
         # A camera's clock runs already, a file's begins at zero.
         begins_ns = now_ns() if source.live else 0
-        wish = imagine_once(board, models, options, begins_ns, mark)
+        wish, model = imagine_once(board, models, options, begins_ns, mark)
     except (ModelError, PromptError) as error:
         raise FailedError(f"--prompt: {error}") from error
     finally:
         close_models(models)
-    yield origin_of(models[-1], wish, COMPOSITE)
+    yield origin_of(model, wish, COMPOSITE)
 
 
 def _shows_somebody(drawn: Drawn) -> bool:

@@ -64,7 +64,7 @@ class PreviewOptions:
     """Type in the window what you want to see: a picture beside the avatar follows the words."""
     prompt: str | None = None
     """The words that --imagine begins with."""
-    model: tuple[str, ...] = ("stickers",)
+    model: tuple[str, ...] = ("stickers", "generator")
     """What makes the pictures, first the quickest (see `visavis imagine --help`)."""
     seed: int = 0
     """Another seed gives another picture of the same words."""

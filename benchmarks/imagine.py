@@ -1,6 +1,7 @@
 """How fast pictures follow typing: `python -m benchmarks.imagine [--sheet FILE.png]`.
 
 - prompt to picture, of the instant model alone, over the prompts of the contact sheet;
+- prompt to the small generator's first and last step;
 - keystroke to sticker, typing 20 characters at 5 to 20 a second through LiveGeneration, as the
   preview does (384 pixels), with what runs at most at once and what is left over;
 - the render thread's frame time with and without somebody typing, pair by pair;
@@ -26,6 +27,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from apps.imagine import labelled
+from overlay.flow_model import FlowModel
 from overlay.generation_event import GenerationFailed, PictureUpdate
 from overlay.image_model import ModelError, final_step
 from overlay.live_generation import LiveGeneration
@@ -89,6 +91,7 @@ def main() -> None:
     print(f"opening the sticker model: {1e3 * (time.perf_counter() - begun):.0f} ms")
     final_step(model, Wish("warm up", size=LIVE_SIZE))
     prompt_times(model, options.rounds)
+    generator_times(options.rounds)
     typing_times(model, options.rounds)
     render_times(model, options.rounds)
     if options.diffusion:
@@ -119,6 +122,31 @@ def prompt_times(model: StickerModel, rounds: int) -> None:
     for side, times in spent.items():
         told(f"prompt to picture of {side} pixels, {len(times)} times", times)
         told("  CPU time of it", busy[side])
+
+
+def generator_times(rounds: int) -> None:
+    """The generator's first and last step after a new prompt, with the words' encoding, and the
+    CPU time of all four."""
+    model = FlowModel()
+    begun = time.process_time()
+    final_step(model, Wish("a cat", size=LIVE_SIZE))
+    print(f"opening the generator: {1e3 * (time.process_time() - begun):.0f} ms of CPU time")
+    first: list[float] = []
+    last: list[float] = []
+    busy: list[float] = []
+    for number in range(rounds):
+        for colour in ("red", "blue", "green", "pink"):
+            for thing in ("cat", "house", "guitar next to a banana", "balloon", "fish"):
+                wish = Wish(f"a {colour} {thing}", seed=number, size=LIVE_SIZE)
+                begun, cpu = time.perf_counter(), time.process_time()
+                for step in model.steps(wish, lambda: False):
+                    times = first if step.step == 1 else last if step.final else None
+                    if times is not None:
+                        times.append(1e3 * (time.perf_counter() - begun))
+                busy.append(1e3 * (time.process_time() - cpu))
+    told(f"prompt to the generator's first step, {len(first)} times", first)
+    told("prompt to its last step", last)
+    told("  CPU time of all steps", busy)
 
 
 def typing_times(model: StickerModel, rounds: int) -> None:

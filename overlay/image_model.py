@@ -17,6 +17,10 @@ class ModelError(RuntimeError):
     """A model cannot make this picture, or none at all. One readable line, for a panel."""
 
 
+class NothingForItError(ModelError):
+    """This model has not learned what the words say; where others make pictures, theirs stay."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelStep:
     """The picture as it is after so many steps; the last one is the result."""

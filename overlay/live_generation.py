@@ -21,7 +21,7 @@ from overlay.generation_event import (
     GenerationFinished,
     PictureUpdate,
 )
-from overlay.image_model import ImageModel, ModelError, ModelStep
+from overlay.image_model import ImageModel, ModelError, ModelStep, NothingForItError
 from overlay.picture_cache import PictureCache
 from overlay.wish import PromptError, Wish
 from streams.clock import now_ns
@@ -220,6 +220,16 @@ class LiveGeneration(Closing):
                         break
             if done == 0 and not cancelled():
                 raise ModelError(f"{model.name}: made no picture, and said no reason")
+        except NothingForItError as error:
+            # Where other models make pictures, one that has nothing to add is no failure.
+            if not cancelled() and len(self._models) == 1:
+                self._tell(
+                    GenerationFailed(
+                        *(asked.generation, self._clock(), asked.wish, model.name),
+                        failure_text(error),
+                    )
+                )
+            return not cancelled()
         except Exception as error:
             # A model is foreign code that fails in its own ways, and typing must go on.
             if not cancelled():

@@ -15,7 +15,7 @@ from overlay.text_encoder import TextEncoder
 LEAST_SCORE = 0.42
 """Below it a sticker has nothing to do with the words. Nonsense
 reaches 0.34 to 0.41 by the likeness of its spelling, abstract words 0.44 to 0.6."""
-_EVERYDAY = {
+EVERYDAY_NAMES = {
     "men": "man",
     "women": "woman",
     "children": "child",
@@ -219,5 +219,5 @@ def singulars(word: str) -> list[str]:
         forms.append(word[:-2])
     if word.endswith("s") and not word.endswith("ss") and len(word) > 3:
         forms.append(word[:-1])
-    everyday = [_EVERYDAY[form] for form in forms if form in _EVERYDAY]
+    everyday = [EVERYDAY_NAMES[form] for form in forms if form in EVERYDAY_NAMES]
     return list(dict.fromkeys([*everyday, *forms]))

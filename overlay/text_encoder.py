@@ -45,7 +45,9 @@ class TextEncoder:
         """
         return self._one(text)
 
-    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
+    def tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """(pieces, 384) float32: what each piece of the text means where it stands, between the
+        marks of start and end."""
         numbers = np.array([self._pieces.encode(text, LONGEST)], np.int64)
         feed = {
             "input_ids": numbers,
@@ -53,7 +55,10 @@ class TextEncoder:
             "token_type_ids": np.zeros_like(numbers),
         }
         tokens: npt.NDArray[np.float32] = self._session.run(["last_hidden_state"], feed)[0]
-        mean = tokens[0].mean(axis=0)
+        return tokens[0]
+
+    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
+        mean = self.tokens(text).mean(axis=0)
         vector = np.asarray(mean / np.linalg.norm(mean), np.float32)
         vector.flags.writeable = False
         return vector

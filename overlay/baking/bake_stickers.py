@@ -53,7 +53,7 @@ def main() -> None:
     out = assets_folder() / "stickers"
     out.mkdir(exist_ok=True)
     concepts = read_concepts(folder)
-    drawn = {style: _drawings(folder, package, concepts) for style, package in PACKAGES.items()}
+    drawn = {style: read_drawings(folder, package, concepts) for style, package in PACKAGES.items()}
     concepts = [concept for concept in concepts if concept["emoji"] in drawn["noto"]]
     for style, drawings in drawn.items():
         path = out / f"{style}.json.zst"
@@ -133,22 +133,28 @@ def _plain(name: str) -> str:
 
 
 def _one(folder: Path, package: str) -> Path:
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and package in path.name)
+    named = re.compile(rf"(.*[^-\w]|@?iconify-json-)?{re.escape(package)}(-\d.*)?")
+    found = sorted(p for p in folder.iterdir() if p.is_dir() and named.fullmatch(p.name))
     if len(found) != 1:
         raise SystemExit(f"{folder}: expected one folder of {package}, got {found}")
     return found[0]
 
 
-def _drawings(
+def read_drawings(
     folder: Path, package: str, concepts: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    root = _one(folder, f"iconify-json-{package}")
+    """Emoji -> drawing, of the concepts that a package of Iconify's has."""
+    root = _one(folder, package)
     icons = json.loads((root / "icons.json").read_text(encoding="utf-8"))
     name_of = json.loads((root / "chars.json").read_text(encoding="utf-8"))
     drawings: dict[str, dict[str, Any]] = {}
     for concept in concepts:
         code = concept["hexcode"].lower()
         name = name_of.get(code) or name_of.get(code.replace("-fe0f", ""))
+        if not name_of:  # this package tells its drawings by their names alone
+            slugs = [known.replace(" ", joint) for known in concept["names"] for joint in "-_"]
+            slugs += [known.replace(" ", "").replace("-", "") for known in concept["names"]]
+            name = next((slug for slug in slugs if slug in icons["icons"]), None)
         if name not in icons["icons"]:
             continue
         icon = icons["icons"][name]

@@ -1,0 +1,1 @@
+"""Trains the small generator that ships: data, net, training, distillation, evaluation, export."""
