@@ -38,7 +38,7 @@ from tracking.evaluation import similarity
 from tracking.hand_fit import fit_hand
 from tracking.hand_metrics import HandFigures, hand_figures
 from tracking.hand_view import HandView
-from tracking.rig_tracker import OpenEngine, RigTracker, mediapipe_hands
+from tracking.rig_tracker import OpenEngine, RigTracker, pipeline_hands
 from tracking.triangulation import triangulate
 from tracking.user_hand import UserHand, offsets_on_bones
 
@@ -145,7 +145,7 @@ def known_user(hands: Sequence[Posed], views: Sequence[Sequence[HandView]]) -> U
 
 
 def measure_clip(
-    path: Path, open_engine: OpenEngine = mediapipe_hands, most_moments: int | None = None
+    path: Path, open_engine: OpenEngine = pipeline_hands, most_moments: int | None = None
 ) -> list[tuple[Array, Array]]:
     """Found and true joints (T, 21, 3) metres of each side; NaN where not found or not labelled.
 

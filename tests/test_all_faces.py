@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 640, 480
 
 def test_each_face_is_found_once_and_the_followed_one_is_kept() -> None:
     one = frames(asset_path("clips/demo"), 1)[0]
-    one = cv2.resize(one, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    one = np.asarray(cv2.resize(one, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
     small = cv2.resize(one, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA)
     both = np.zeros((HEIGHT, WIDTH + WIDTH // 2, 3), np.uint8)
     both[: HEIGHT // 2, : WIDTH // 2], both[:, WIDTH // 2 :] = small, one

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from assets.manifest import ASSETS_FOLDER_VARIABLE, asset_path, assets_folder
+from assets.manifest import ASSETS_FOLDER_VARIABLE, asset_path, assets_folder, load_manifest
 from overlay.flow_model import (
     ASSET,
     FlowModel,
@@ -124,6 +124,16 @@ def test_each_step_comes_nearer_to_the_last_and_work_stops_between_them(model: F
     asked = itertools.count()
     stopped = list(model.steps(wish, lambda: next(asked) >= 2))
     assert len(stopped) == 2
+
+
+def test_all_that_comes_for_imagine_is_within_its_32_megabytes() -> None:
+    parts = [
+        asset.bytes
+        for asset in load_manifest().values()
+        if asset.file.startswith(("stickers/", "models/minilm", "models/generator"))
+    ]
+    assert len(parts) == 6
+    assert sum(parts) <= 32_000_000
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Several cameras' hands: put together right, in metres, with MediaPipe on drawn hands."""
+"""Several cameras' hands: put together right, in metres, with the real networks on drawn hands."""
 
 from __future__ import annotations
 
@@ -193,12 +193,12 @@ def test_fisheyes_are_searched_and_then_followed(own: dict[str, OwnHand], artist
     looks: list[tuple[int, int]] = []
 
     class Watched:
-        """MediaPipe, and what it was shown."""
+        """The pipeline, and what it was shown."""
 
         def __init__(self, hands: int) -> None:
-            from tracking.rig_tracker import mediapipe_hands
+            from tracking.rig_tracker import pipeline_hands
 
-            self.engine, self.hands = mediapipe_hands(hands), hands
+            self.engine, self.hands = pipeline_hands(hands), hands
 
         def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
             looks.append((self.hands, rgb.shape[0]))

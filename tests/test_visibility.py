@@ -25,7 +25,7 @@ WAVES = Performance("waves", 1.0, left=(HandKey(-1.0, "open"),), sway=0.2)
 @pytest.fixture(scope="module")
 def waving() -> tuple[Frame, TrackedState]:
     """The last of some frames, so that every filter has come to rest."""
-    with Tracker.open(TrackerOptions(hands=1, look_for_hands_every=1)) as tracker:
+    with Tracker.open(TrackerOptions(hands=1, look_for_hands_every_ms=1)) as tracker:
         pairs = [(frame, tracker.track(frame)) for frame, _ in act(WAVES, fps=12.0)]
     return pairs[-1]
 

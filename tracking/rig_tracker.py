@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from assets.manifest import asset_path
 from streams.camera import FISHEYES, Camera
 from streams.closing import Closing
 from streams.frame import Frame
@@ -25,7 +23,9 @@ from streams.rigid import Rigid
 from streams.tracked_state import SIDES, HandPose, TrackedState
 from tracking.association import hand_size
 from tracking.engine import SMALLEST_SIDE, HandEngine, HandMarks, Picture
+from tracking.engine_choice import chosen_engine, open_nets
 from tracking.engine_slot import EngineSlot
+from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.evaluation import similarity
 from tracking.hand_fit import HandFit, fit_hand
 from tracking.hand_placement import place_hand
@@ -38,6 +38,8 @@ from tracking.view_association import Find, SeenHand, associate
 
 Array = npt.NDArray[np.float64]
 
+THREADS = 1
+"""Of a network on a processor: each camera has an engine of its own, and they look at once."""
 HAND_LENGTH = 0.18
 """Metres, wrist to finger tip: the size that the filter's speed is counted in."""
 BEND_LENGTH = 0.04
@@ -85,12 +87,10 @@ OpenEngine = Callable[[int], HandEngine]
 """Opens an engine that follows at most so many hands."""
 
 
-def mediapipe_hands(hands: int, model: Path | None = None) -> HandEngine:
-    """MediaPipe's landmarker, which searches in every picture while a hand is missing."""
-    from tracking.engines.mediapipe_tasks import Confidences, MediaPipeHands
-
-    bundle = model or asset_path("models/hand_landmarker.task")
-    return MediaPipeHands(bundle, Confidences(), hands, search_every=1)
+def pipeline_hands(hands: int) -> HandEngine:
+    """Our own pipeline, which searches in every picture while a hand is missing."""
+    nets = open_nets(chosen_engine("auto"), THREADS, {})
+    return HandPipeline(nets, HandSettings(hands=hands, search_every_ms=0))
 
 
 class RigTracker(Closing):
@@ -103,7 +103,7 @@ class RigTracker(Closing):
     def __init__(
         self,
         options: RigTrackerOptions | None = None,
-        open_engine: OpenEngine = mediapipe_hands,
+        open_engine: OpenEngine = pipeline_hands,
         users: Sequence[UserHand] = (),
     ) -> None:
         """Engines are opened when a camera first needs them.

@@ -1,10 +1,11 @@
 """Writes a distilled net as the ONNX file with int8 weights that ships.
 
+    pip install 'visavis[onnx]'
     python -m overlay.training.export_generator RUN
 
 The matrices become int8 with a scale for each output, and float32 again when the file is opened.
 Arithmetic in int8 ("dynamic quantization") would be twice as fast, but a step takes 5 ms as it is,
-and rounding what the matrices are multiplied with costs far more quality than rounding them.
+and on random input it was farther from float32 (0.031 against 0.019, root mean square).
 """
 
 from __future__ import annotations
