@@ -384,7 +384,7 @@ def test_the_middle_of_a_frame_is_followed() -> None:
     [
         (["--imagine", "--like", "moon"], "expected camera or avatar"),
         (["--like", "camera", "--model", "diffusers:x"], "add --imagine"),
-        (["--imagine", "--like", "camera"], "--model stickers follows nothing"),
+        (["--imagine", "--like", "camera"], "--model generator follows nothing"),
         (
             ["--imagine", "--like", "avatar", "--model", "diffusers:x", "--prompt", "a", "--out",
              "x.mp4"],
