@@ -68,9 +68,9 @@ def test_nothing_found_is_told_from_something_wrong() -> None:
 
 def test_the_nearest_candidate_is_the_annotated_one_unless_all_are_far() -> None:
     assert closest([], SQUARE) is None
-    assert closest([SQUARE + 49.0, SQUARE + [30.0, 0.0]], SQUARE) == 1
-    assert closest([SQUARE + [50.1, 0.0]], SQUARE) is None
-    assert closest([SQUARE + [49.9, 0.0]], SQUARE) == 0
+    assert closest([SQUARE + 49.0, SQUARE + [20.0, 0.0]], SQUARE) == 1
+    assert closest([SQUARE + [30.1, 0.0]], SQUARE) is None
+    assert closest([SQUARE + [29.9, 0.0]], SQUARE) == 0
     assert closest([np.full_like(SQUARE, np.nan)], SQUARE) is None
 
 
