@@ -30,6 +30,7 @@ from tracking.head_pose import RIGID_LANDMARKS
 from tracking.nets.litert import LiteRtNets
 from tracking.subject import Subject
 from tracking.tracker import Tracker, TrackerOptions
+from tracking.visibility import ALL_SEEN
 
 FACE = "models/face_landmarker.task"
 HANDS = "models/hand_landmarker.task"
@@ -251,6 +252,8 @@ def test_a_face_from_any_engine_is_put_into_the_world(monkeypatch: pytest.Monkey
     z = (depth / depth[RIGID_LANDMARKS].mean() - 1.0) * camera.focal[0]
     shapes = np.zeros(52, np.float32)
     monkeypatch.setattr(mediapipe_tasks, "MediaPipeFace", FakeFace)
+    # The pictures are plain: what shows in a picture has tests of its own (test_visibility).
+    monkeypatch.setattr("tracking.tracker.parts_seen", lambda *_: ALL_SEEN)
     FakeFace.marks = FaceMarks(np.column_stack([pixels, z]).astype(np.float32), shapes)
     white, black = (np.full((480, 640, 3), v, np.uint8) for v in (255, 0))
     with Tracker.open(TrackerOptions(engine="mediapipe", hands=0)) as tracker:
