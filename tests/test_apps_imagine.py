@@ -413,6 +413,35 @@ def test_enter_keeps_and_tab_brings_back(model: StickerModel, tmp_path: Path) ->
     assert len(list((tmp_path / "made").glob("*.png"))) == 1
 
 
+def test_a_picture_that_was_made_meanwhile_takes_no_place(
+    model: StickerModel, tmp_path: Path
+) -> None:
+    """It is ready, and before it shows the words are gone or something of the shelf is chosen."""
+    board = PanelBoard()
+    shelf = Shelf(model.search, tmp_path / "made")
+    options = ImagineOptions(View.front((640, 480)), shelf=shelf)
+    with ImaginePanels(board, [model], options) as imagined:
+        imagined.take(typed("a red car"))
+        assert imagined._live.wait_until_idle(10.0)
+        imagined.say("")
+        imagined.refresh(5)
+        assert board.get("imagined") is None
+
+        imagined.say("a blue cat")
+        until(imagined, lambda: board.get("shelf 0") is not None and board.get("imagined"))
+        imagined.say("a blue cat in a car")
+        assert imagined._live.wait_until_idle(10.0)
+        imagined.take_from_shelf(0)
+        row = imagined._row
+        assert row is not None
+        chosen = row.at(0)
+        imagined.refresh(6)
+        panel = board.get("imagined")
+        assert panel is not None
+        assert chosen is not None
+        np.testing.assert_array_equal(panel.rgba, chosen[1])
+
+
 def test_a_session_keeps_what_was_imagined_and_from_what(tmp_path: Path) -> None:
     out, session = tmp_path / "talk.mp4", tmp_path / "talk.mcap"
     arguments = ["--source", "synthetic:still", "--size", "160x120", "--seconds", "0.1"]
