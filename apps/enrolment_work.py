@@ -6,7 +6,6 @@ are and are known by their content; recordings of the camera lie in the folder i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from apps.camera_take import NOTE as TAKE_NOTE
 from apps.camera_take import CameraTake
 from apps.tracked_parts import part_path, read_parts, write_part, write_whole
 from apps.usage import FailedError, UsageError
+from assets.manifest import sha256_of
 from capture.frame_source import open_source
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
@@ -38,7 +38,7 @@ class VideoClip:
     @staticmethod
     def of(video: Path, folder: Path) -> VideoClip:
         """Read all of the file for its hash."""
-        return VideoClip(video.resolve(), folder, video.stat().st_size, _sha256(video))
+        return VideoClip(video.resolve(), folder, video.stat().st_size, sha256_of(video))
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class VideoClip:
     def check(self) -> None:
         """Raises FailedError when the file is gone or another one."""
         try:
-            same = self.video.stat().st_size == self.bytes and _sha256(self.video) == self.sha256
+            same = self.video.stat().st_size == self.bytes and sha256_of(self.video) == self.sha256
         except OSError:
             same = False
         if not same:
@@ -210,7 +210,7 @@ class EnrolmentWork:
         return any(
             isinstance(clip, VideoClip)
             and clip.bytes == about
-            and (clip.video == video.resolve() or _sha256(video) == clip.sha256)
+            and (clip.video == video.resolve() or sha256_of(video) == clip.sha256)
             for clip in self.clips
         )
 
@@ -246,11 +246,6 @@ def _clip_of(folder: Path, entry: dict[str, Any]) -> Clip:
     if entry["kind"] == "camera":
         return CameraTake(own)
     return VideoClip(Path(str(entry["path"])), own, int(entry["bytes"]), str(entry["sha256"]))
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def frame_count(video: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from apps.sound_line import SoundFormat
 from apps.undrawn import UndrawnAvatar, draw_nothing
 from apps.usage import FailedError, one_line
 from apps.video_writer import VideoWriter, check_writable
+from assets.manifest import sha256_of
 from sessions.reader import SessionReader
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
@@ -50,7 +50,7 @@ def replay_header(replay: Replay) -> SessionHeader:
         "live": "no",
         "seams": "state,code",
         "replay of": session.path.name,
-        "replay of sha256": _sha256(session.path),
+        "replay of sha256": sha256_of(session.path),
         "replay from": replay.seam,
         "replay start_s": f"{options.start_s:g}",
     }
@@ -176,8 +176,3 @@ def _nothing(replay: Replay) -> str:
         f"{replay.session.path}: holds no {replay.seam} between the times that were asked for; "
         "`visavis inspect` shows what it holds"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

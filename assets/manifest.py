@@ -109,7 +109,7 @@ def _checked_path(folder: Path, asset_id: str) -> Path:
 def _check_file(folder: Path, asset: Asset) -> Path:
     path = folder / asset.file
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise AssetError(f"{path}: the file of asset {asset.id!r}: {reason}; {_MEND}") from error
@@ -124,7 +124,8 @@ def _check_file(folder: Path, asset: Asset) -> Path:
 _MEND = "restore it with `git checkout -- assets`, or clone the project again"
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -139,7 +140,7 @@ def _update(folder: Path, files: Sequence[str], licence: str | None, source: str
         full = folder / name if (folder / name).is_file() else Path(name).resolve()
         try:
             file = full.resolve().relative_to(folder.resolve()).as_posix()
-            digest, size = _sha256(full), full.stat().st_size
+            digest, size = sha256_of(full), full.stat().st_size
         except (OSError, ValueError) as error:
             raise AssetError(f"{name}: expected a file below {folder}: {error}") from error
         old = by_file.get(file)

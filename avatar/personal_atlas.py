@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from avatar.head_mesh import HeadMesh
 from avatar.head_placement import GLASSES
-from avatar.landmark_map import COUNT, OUTER_LIPS, LandmarkMap
+from avatar.landmark_map import COUNT, LandmarkMap
 from avatar.lash_strips import STRIPS, LashStrips
 from avatar.unwrapping import IN_MOUTH, TexelTable
+from streams.face_outlines import OUTER_LIPS
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]

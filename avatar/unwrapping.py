@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
 
-from avatar.landmark_map import INNER_LIPS, LIDS
 from streams.camera import Camera
+from streams.face_outlines import INNER_LIPS, LIDS
 from streams.projection import project
 from streams.rigid import Rigid
 

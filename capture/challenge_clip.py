@@ -22,10 +22,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from capture.frame_source import SourceError
-from capture.hand_clip import HandMoment, rigid_of
+from capture.hand_clip import HandClip, HandMoment, rigid_of
 from capture.umetrack_hand import UmeTrackHand, in_mediapipes_order
 from streams.camera import Camera, Distortion
-from streams.closing import Closing
 from streams.frame import Frame
 from streams.tracked_state import SIDES
 
@@ -37,7 +36,7 @@ LARGEST_MEMBER = 64 << 20
 """Bytes; a file in the tar beyond this is none of the layout's."""
 
 
-class ChallengeClip(Closing):
+class ChallengeClip(HandClip):
     """Iterate for the moments, in the order of their numbers."""
 
     def __init__(self, path: Path) -> None:

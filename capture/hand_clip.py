@@ -6,16 +6,17 @@ WebDataset tars of HOT3D and of the Multiview Egocentric Hand Tracking Challenge
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.frame_source import SourceError
+from streams.closing import Closing
 from streams.frame import Frame
 from streams.rigid import Rigid
 
@@ -33,22 +34,11 @@ class HandMoment:
     for the thumb's base joint, which these recordings do not have."""
 
 
-class HandClip(Protocol):
+class HandClip(Closing):
     """An opened clip."""
 
+    @abstractmethod
     def __iter__(self) -> Iterator[HandMoment]: ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None: ...
 
 
 def find_clips(path: Path) -> tuple[Path, ...]:

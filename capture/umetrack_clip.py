@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frame_source import SourceError, SourceOptions
-from capture.hand_clip import HandMoment
+from capture.hand_clip import HandClip, HandMoment
 from capture.umetrack_hand import MILLIMETRE, UmeTrackHand, in_mediapipes_order
 from capture.video_file import VideoFile
 from streams.camera import Camera, Distortion
-from streams.closing import Closing
 from streams.frame import Frame
 from streams.rigid import Rigid
 from streams.tracked_state import SIDES
@@ -34,7 +33,7 @@ LARGEST_SIDE = 16384
 """Pixels: the views side by side are never scaled down."""
 
 
-class UmeTrackClip(Closing):
+class UmeTrackClip(HandClip):
     """Iterate for the moments at which the headset knew its own place."""
 
     def __init__(self, path: Path) -> None:

@@ -7,13 +7,13 @@ whenever enough has come since, which takes as long for a second of speech as fo
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from assets.manifest import sha256_of
 from overlay.speech_recogniser import RATE, SpeechError
 
 SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
@@ -90,7 +90,6 @@ class WhisperRecogniser:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise SpeechError(f"{path}: cannot be read: {error.strerror}") from error

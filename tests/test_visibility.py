@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pytest
 
 from capture.performance import HandKey, Performance
+from streams.face_outlines import INNER_LIPS, LIDS
 from streams.face_shapes import FACE_SHAPES, UNTRACKED_SHAPES
 from streams.frame import Frame
 from streams.projection import project
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tests.acting_person import act
 from tracking.tracker import Tracker, TrackerOptions
-from tracking.visibility import LID_RIMS, LIP_RIM, PartsSeen, hand_seen, parts_seen
+from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
 Marks = npt.NDArray[np.floating]
 WAVES = Performance("waves", 1.0, left=(HandKey(-1.0, "open"),), sway=0.2)
@@ -83,7 +84,7 @@ def test_blur_takes_it_away_step_by_step(waving: tuple[Frame, TrackedState]) -> 
 @pytest.mark.parametrize("part", ["left eye", "right eye", "mouth"])
 def test_a_cover_takes_its_part_alone(part: str, waving: tuple[Frame, TrackedState]) -> None:
     frame, _, marks = face_of(waving)
-    rims = {"left eye": LID_RIMS[0], "right eye": LID_RIMS[1], "mouth": LIP_RIM}
+    rims = {"left eye": LIDS[0], "right eye": LIDS[1], "mouth": INNER_LIPS}
     seen = parts_seen(covered(frame, marks[list(rims[part])]), marks)
     levels = {"left eye": seen.eyes[0], "right eye": seen.eyes[1], "mouth": seen.mouth}
     assert levels.pop(part) < 0.2
@@ -105,7 +106,7 @@ def test_what_leaves_the_picture_is_not_seen(waving: tuple[Frame, TrackedState])
     gone = np.array([2000.0, 0.0])
     assert parts_seen(frame.rgb, marks[:, :2] + gone) == PartsSeen((0.0, 0.0), 0.0)
     assert hand_seen(frame.rgb, joints + gone) == 0.0
-    half = frame.camera.size[0] - marks[LIP_RIM[0], 0] - 1.0
+    half = frame.camera.size[0] - marks[INNER_LIPS[0], 0] - 1.0
     moved = np.roll(frame.rgb, int(half), axis=1)
     moved[:, : int(half)] = 110
     assert parts_seen(moved, marks[:, :2] + [int(half), 0.0]).eyes[0] < 0.3
@@ -115,7 +116,7 @@ def test_the_tracker_tells_of_a_covered_mouth_and_a_blurred_hand(
     waving: tuple[Frame, TrackedState],
 ) -> None:
     frame, face, marks = face_of(waving)
-    card = covered(frame, marks[list(LIP_RIM)])
+    card = covered(frame, marks[list(INNER_LIPS)])
     with Tracker.open(TrackerOptions(hands=1)) as tracker:
         clear = tracker.track(frame)
         hidden = tracker.track(replace(frame, t_ns=frame.t_ns + 33_000_000, rgb=card))

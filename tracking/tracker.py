@@ -47,7 +47,7 @@ from tracking.pose_fit import part_inside
 from tracking.region import SHAKES
 from tracking.subject import Subject
 from tracking.user_hand import UserHand
-from tracking.visibility import ALL_SEEN, PartsSeen, hand_seen, parts_seen
+from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
 FACE_BUNDLE, HAND_BUNDLE = "models/face_landmarker.task", "models/hand_landmarker.task"
 """Assets: the networks, whatever runs them."""
@@ -212,10 +212,10 @@ class Tracker(Closing):
         self._subject.follow(found_face)
         found_hands = reachable_hands(found_hands, self._subject)
 
-        marks = _enlarged_face(found_face, scale) if found_face is not None else None
-        face = None
-        if marks is not None:
-            seen = ALL_SEEN if found_face is None else parts_seen(picture, found_face.landmarks)
+        marks = face = None
+        if found_face is not None:
+            marks = _enlarged_face(found_face, scale)
+            seen = parts_seen(picture, found_face.landmarks)
             face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
         if face is None:
             self.details.unseen(frame.t_ns)

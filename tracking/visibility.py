@@ -15,48 +15,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from streams.face_outlines import INNER_LIPS, LIDS
 from streams.hand_skeleton import FINGER_JOINTS
 from tracking.engine import Picture
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
-LID_RIMS = (
-    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
-    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
-)
-"""Landmarks round each eye, the person's left first."""
-LIP_RIM = (
-    78,
-    191,
-    80,
-    81,
-    82,
-    13,
-    312,
-    311,
-    310,
-    415,
-    308,
-    324,
-    318,
-    402,
-    317,
-    14,
-    87,
-    178,
-    88,
-    95,
-)
-"""Landmarks round the inside of the lips."""
 OUTER_CORNERS = (33, 263)
 
 FACE_CROP, EYES_APART = 160, 64.0
 """Side of the small picture of the face, and its pixels between the eyes' outer corners."""
 HAND_CROP, HAND_SIZE = 128, 96.0
 """Likewise of a hand, and the longer side of its landmarks' box."""
-NO_LIDS, LIDS = 0.02, 0.09
-NO_LIPS, LIPS = 0.02, 0.08
+NO_LID, LID = 0.02, 0.09
+NO_LIP, LIP = 0.02, 0.08
 NO_FINGERS, FINGERS = 0.012, 0.050
 """Steps, as a part of the brightness, that count 0 and 1: from clean, blurred and covered real
 clips (docs/face_details.md)."""
@@ -98,8 +71,8 @@ def parts_seen(rgb: Picture, landmarks: npt.NDArray[np.floating]) -> PartsSeen:
     grey = small @ _GREY
     inner = grey[FACE_CROP // 4 : -FACE_CROP // 4, FACE_CROP // 4 : -FACE_CROP // 4]
     brightness = max(float(np.median(inner)), _LEAST_BRIGHTNESS)
-    lids = [_shown(grey, seen[list(rim)], brightness, NO_LIDS, LIDS) for rim in LID_RIMS]
-    lips = _shown(grey, seen[list(LIP_RIM)], brightness, NO_LIPS, LIPS)
+    lids = [_shown(grey, seen[list(rim)], brightness, NO_LID, LID) for rim in LIDS]
+    lips = _shown(grey, seen[list(INNER_LIPS)], brightness, NO_LIP, LIP)
     return PartsSeen((lids[0], lids[1]), lips)
 
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from assets.baking.painting import lash_opacity
 from avatar.head_mesh import ATLAS, HeadMesh
-from avatar.landmark_map import LIDS
 from avatar.lash_cover import LashCover
 from avatar.lash_strips import GUTTER, STRIPS, WINDOW
 from avatar.unwrapping import TexelTable
+from streams.face_outlines import LIDS
 from streams.frame import Frame
 from streams.projection import project
 from streams.rigid import Rigid

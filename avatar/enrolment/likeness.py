@@ -11,9 +11,10 @@ from scipy.spatial import KDTree
 from avatar.enrolment.face_deformation import FaceDeformation
 from avatar.enrolment.neck_seam import NeckSeam, clothed
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.landmark_map import LandmarkMap
 from avatar.lash_strips import LashStrips
 from avatar.similarity import similarity
+from streams.face_outlines import LIDS
 
 Array = npt.NDArray[np.float64]
 

@@ -18,8 +18,9 @@ from scipy.sparse.linalg import splu
 from avatar.enrolment.likeness import Likeness, Placement
 from avatar.enrolment.surface_bending import SurfaceBending
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.landmark_map import LandmarkMap
 from avatar.similarity import similarity
+from streams.face_outlines import LIDS
 from streams.rigid import Rigid
 
 Array = npt.NDArray[np.float64]
