@@ -90,7 +90,8 @@ def undistort(distortion: Distortion, xy: Array) -> Array:
             u, v = error[..., 0], error[..., 1]
             step = np.stack([u * d - v * b, v * a - u * c], axis=-1) / (a * d - b * c)[..., None]
             ideal -= np.clip(step, -LONGEST_STEP, LONGEST_STEP)
-        bent, across = bend(distortion, ideal)
+        else:
+            bent, across = bend(distortion, ideal)
         found = np.abs(bent - given).max(-1, keepdims=True) < 1e-9
         found &= _upright(across)[..., None]
         if distortion.model != "pinhole_brown":

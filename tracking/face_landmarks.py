@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.face_shapes import FACE_SHAPES
+from streams.face_shapes import FACE_SHAPES, UNTRACKED_SHAPES
 from tracking.net import Net
 from tracking.region import Cut, Picture, Region, crops, face_region_of_landmarks, into_picture
 
@@ -29,7 +29,7 @@ BLENDSHAPE_LANDMARKS = np.array(
 )  # fmt: skip
 """The landmarks that the blendshape network reads (MediaPipe's face_blendshapes_graph.cc)."""
 
-NETWORK_SHAPES = ("_neutral", *sorted(set(FACE_SHAPES) - {"tongueOut"}))
+NETWORK_SHAPES = ("_neutral", *sorted(set(FACE_SHAPES) - set(UNTRACKED_SHAPES)))
 """The network's 52 answers in their order. It has no tongue."""
 _OF_NETWORK = np.array(
     [NETWORK_SHAPES.index(name) if name in NETWORK_SHAPES else -1 for name in FACE_SHAPES]

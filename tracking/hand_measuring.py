@@ -23,7 +23,7 @@ from streams.tracked_state import SIDES
 from tracking.hand_fit import HandFit, doubt_at, fit_hand, state_of
 from tracking.hand_kinematics import Hands, Skeletons, landmark_moves
 from tracking.hand_limits import RELAXED
-from tracking.hand_sight import faced, sight_row
+from tracking.hand_sight import FacingView, faced, sight_row
 from tracking.hand_solver import Sight, Solved, normal_equations, solve
 from tracking.hand_view import HandView
 from tracking.user_hand import UserHand
@@ -84,7 +84,7 @@ class HandMeasuring:
 
         Raises ValueError when there were too few moments, or the length is no hand's.
         """
-        if self._seen < FEWEST or len(self._moments) < FEWEST:
+        if self._seen < FEWEST:
             raise ValueError(
                 f"HandMeasuring: expected at least {FEWEST} moments of the {self.side} hand, "
                 f"got {self._seen}; hold it up for longer"
@@ -97,9 +97,10 @@ class HandMeasuring:
         views = [moment for moment, _ in self._moments]
         average = UserHand.average(self.side)
         before = _fitted(views, average)
-        user, fits = average, before
+        facing = [faced(moment) for moment in views]
+        user = average
         for _ in range(ROUNDS):
-            solved, sight = _solved(views, fits, user)
+            solved, sight = _solved(facing, before, user)
             # Proportions have a prior; the size is left to the views.
             alike = average.scaled(user.palm_span() / average.palm_span())
             user = _stepped(solved, sight, user, alike)
@@ -147,11 +148,11 @@ def _error(fits: list[HandFit]) -> float:
 
 
 def _solved(
-    views: Sequence[Sequence[HandView]], fits: list[HandFit], user: UserHand
+    views: Sequence[Sequence[FacingView]], fits: list[HandFit], user: UserHand
 ) -> tuple[Solved, Sight]:
     """All moments with these bones, from where the first fits were."""
     most = max(len(moment) for moment in views)
-    rows = [sight_row(faced(moment), user, most) for moment in views]
+    rows = [sight_row(moment, user, most) for moment in views]
     sight = Sight(*(np.stack(part) for part in zip(*rows, strict=True)))
     states = [state_of(fit, user) for fit in fits]
     hands = Hands(*(np.stack(part) for part in zip(*states, strict=True)))

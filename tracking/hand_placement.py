@@ -18,11 +18,16 @@ from streams.rigid import Rigid
 from streams.tracked_state import HandPose
 from tracking.engine import HandMarks
 from tracking.pose_fit import fit_pose, part_inside, rays_through
+from tracking.user_hand import palm_span
 
 Array = npt.NDArray[np.float64]
 
 PALM_SPAN = 0.444 * PALM_LENGTH
 """Metres: root mean square distance of the palm's joints from their middle, of an average adult."""
+
+HAND_LENGTH = 0.18
+"""Metres, wrist to finger tip, of an average adult: the size by which filters of a hand's shape in
+space are scaled."""
 
 NEAREST, FARTHEST = 0.1, 3.0
 """Metres from the camera between which a hand is believed."""
@@ -43,7 +48,7 @@ def place_hand(
 ) -> HandPose | None:
     """The hand in the world, or None when no plausible hand stands behind the marks."""
     shape = np.asarray(marks.shape, np.float64)
-    span = _span(shape)
+    span = palm_span(shape[PALM_JOINTS])
     if not (np.isfinite(shape).all() and np.isfinite(marks.landmarks).all() and span > 1e-3):
         return None
     shape = shape * (PALM_SPAN / span)
@@ -51,7 +56,7 @@ def place_hand(
     try:
         # The engine turned the shape as seen along the ray, hence its z is the relative depth; the
         # distance that makes it a part of the whole follows from the sizes.
-        depth = shape[:, 2] * _inverse_distance(shape, rays)
+        depth = shape[:, 2] * inverse_distance(shape, rays)
         fit = fit_pose(shape, rays, depth, DEPTH_WEIGHT)
         along = fit.apply(shape)[:, 2]
         palm_depth = _reachable(camera, float(along[PALM_JOINTS].mean()), rays, world_from_head)
@@ -94,12 +99,7 @@ def lies_on_face(
     return float(np.mean(inside)) >= INSIDE_FACE and depth > BEFORE_FACE * head_depth
 
 
-def _span(points: Array) -> float:
-    palm = points[PALM_JOINTS]
-    return float(np.sqrt(((palm - palm.mean(0)) ** 2).sum(-1).mean()))
-
-
-def _inverse_distance(shape: Array, rays: Array) -> float:
+def inverse_distance(shape: npt.NDArray[np.floating], rays: npt.NDArray[np.floating]) -> float:
     """1 / metres, from the spread across the ray in the picture and in the shape."""
     in_picture = float(((rays - rays.mean(0)) ** 2).sum())
     in_shape = float(((shape[:, :2] - shape[:, :2].mean(0)) ** 2).sum())

@@ -37,13 +37,13 @@ class NetSpec:
     written into their reshapes."""
 
 
-_HANDS = "models/hand_landmarker.task"
-_FACE = "models/face_landmarker.task"
+HAND_BUNDLE = "models/hand_landmarker.task"
+FACE_BUNDLE = "models/face_landmarker.task"
 
 NETS: Mapping[str, NetSpec] = {
     # 2016 anchors of 18 numbers (box, 7 points), and their scores before the sigmoid.
     "hand_detector": NetSpec(
-        _HANDS,
+        HAND_BUNDLE,
         "hand_detector.tflite",
         (192, 192, 3),
         ("Identity", "Identity_1"),
@@ -53,7 +53,7 @@ NETS: Mapping[str, NetSpec] = {
     ),
     # 21 x, y, z in pixels of the region; presence; right-handedness; 21 points in metres.
     "hand_landmarks": NetSpec(
-        _HANDS,
+        HAND_BUNDLE,
         "hand_landmarks_detector.tflite",
         (224, 224, 3),
         ("Identity", "Identity_1", "Identity_2", "Identity_3"),
@@ -63,7 +63,7 @@ NETS: Mapping[str, NetSpec] = {
     ),
     # 896 anchors of 16 numbers (box, 6 points), and their scores before the sigmoid.
     "face_detector": NetSpec(
-        _FACE,
+        FACE_BUNDLE,
         "face_detector.tflite",
         (128, 128, 3),
         ("regressors", "classificators"),
@@ -73,7 +73,7 @@ NETS: Mapping[str, NetSpec] = {
     ),
     # 478 x, y, z in pixels of the region; presence before the sigmoid; tongue out (unused).
     "face_landmarks": NetSpec(
-        _FACE,
+        FACE_BUNDLE,
         "face_landmarks_detector.tflite",
         (256, 256, 3),
         ("Identity", "Identity_1", "Identity_2"),
@@ -83,7 +83,7 @@ NETS: Mapping[str, NetSpec] = {
     ),
     # 146 chosen landmarks in pixels of the picture -> 52 scores ("_neutral" first).
     "face_blendshapes": NetSpec(
-        _FACE,
+        FACE_BUNDLE,
         "face_blendshapes.tflite",
         (146, 2),
         ("StatefulPartitionedCall:0",),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streams.camera import Camera
 from streams.projection import distort, project, undistort
 from streams.rigid import Rigid
-from tracking.pose_fit import facing_along
+from tracking.pose_fit import facing_along, part_inside
 
 Array = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -56,8 +56,7 @@ def crop_around(
     if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
         raise ValueError(f"crop_around points: expected finite (N, 3), got {points.shape}")
     pixels, depth = project(camera, points)
-    inside = (pixels >= -0.5) & (pixels <= np.array(camera.size) - 0.5)
-    if not (depth > 0.0).all() or inside.all(-1).mean() < 0.5:
+    if not (depth > 0.0).all() or part_inside(camera, pixels) < 0.5:
         return None
     local = np.asarray(camera.world_from_camera.inverse().apply(points), np.float64)
     rays = local / np.linalg.norm(local, axis=-1, keepdims=True)

@@ -28,7 +28,7 @@ from tracking.engine_slot import EngineSlot
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.evaluation import similarity
 from tracking.hand_fit import HandFit, fit_hand
-from tracking.hand_placement import place_hand
+from tracking.hand_placement import HAND_LENGTH, place_hand
 from tracking.hand_view import HandView
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.perspective_crop import CropOptions, crop_around, cut_out, straight_ahead
@@ -40,10 +40,8 @@ Array = npt.NDArray[np.float64]
 
 THREADS = 1
 """Of a network on a processor: each camera has an engine of its own, and they look at once."""
-HAND_LENGTH = 0.18
-"""Metres, wrist to finger tip: the size that the filter's speed is counted in."""
 BEND_LENGTH = 0.04
-"""Metres of a finger that a radian of its joints moves, for the same."""
+"""Metres of a finger that a radian of its joints moves: what the filter's speed is counted in."""
 FEWEST = 12
 """Landmarks of 21 that must be triangulated for a hand; the others follow from the engine's own 3D
 shape."""

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from streams.hand_skeleton import PALM_JOINTS
 from tracking.engine import FaceMarks
+from tracking.hand_placement import inverse_distance
+from tracking.landmark_flow import LEFT_SIDE, RIGHT_SIDE
 
 FACE_WIDTH = 0.154
 """Metres between FACE_SIDES on MediaPipe's average face."""
-FACE_SIDES = (234, 454)
+FACE_SIDES = (RIGHT_SIDE, LEFT_SIDE)
 """Landmarks of the outline beside the right and the left ear."""
 REACH = 1.0
 """Metres from the middle of a face to the middle of its hands, arms stretched aside."""
@@ -70,9 +72,7 @@ def face_place(landmarks: npt.NDArray[np.floating]) -> Place:
 def hand_place(landmarks: npt.NDArray[np.floating], shape: npt.NDArray[np.floating]) -> Place:
     """Of (21, 2) pixels and the same hand's (21, 3) metres, along the axes of the picture."""
     x, y = landmarks[PALM_JOINTS].mean(0)
-    seen = float(((landmarks - landmarks.mean(0)) ** 2).sum())
-    real = float(((shape[:, :2] - shape[:, :2].mean(0)) ** 2).sum())
-    return Place(float(x), float(y), float(np.sqrt(seen / max(real, 1e-12))))
+    return Place(float(x), float(y), inverse_distance(shape, landmarks))
 
 
 def metres_between(hand: Place, face: Place) -> float:

@@ -38,9 +38,10 @@ from tracking.engines.mediapipe_tasks import (
 )
 from tracking.face_details import FaceDetails
 from tracking.hand_fitting import HandFitting
-from tracking.hand_placement import lies_on_face, place_hand
+from tracking.hand_placement import HAND_LENGTH, lies_on_face, place_hand
 from tracking.head_pose import fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
+from tracking.net import FACE_BUNDLE, HAND_BUNDLE
 from tracking.neutral_face import NeutralFace
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.pose_fit import part_inside
@@ -49,8 +50,6 @@ from tracking.subject import Subject
 from tracking.user_hand import UserHand
 from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
-FACE_BUNDLE, HAND_BUNDLE = "models/face_landmarker.task", "models/hand_landmarker.task"
-"""Assets: the networks, whatever runs them."""
 LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
 FACE_THREADS, HAND_THREADS = 1, 2
@@ -62,8 +61,6 @@ takes 1.4 times LiteRT's CPU time for them (`benchmarks.tracking`, part cost).""
 WORST_FACE_ERROR = 0.125
 """Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
 guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
-HAND_LENGTH = 0.18
-"""Metres, wrist to finger tip: the size by which the filter of a hand's 3D shape is scaled."""
 
 
 @dataclass(frozen=True, slots=True)

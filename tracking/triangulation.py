@@ -95,7 +95,7 @@ def triangulate(
     solvable = (kept > 0.0).sum(0) >= 2
 
     points = _refined(origins, rays, kept, solvable, o)
-    distances, along = _beside(points, origins, rays)
+    distances, along = beside(points, origins, rays)
     solvable &= ~((along <= o.nearest) & (kept > 0.0)).any(0)
     normal = _normal(points, origins, rays, kept, o)[0]
     deviations = np.full(points.shape[0], np.nan)
@@ -125,7 +125,7 @@ def _consensus(
     t = (cosine * to_a - to_b) / sine2
     proposals = (p + a * s[..., None] + q + b * t[..., None]) / 2.0
     # (pairs, V, P)
-    distances, along = _beside(proposals[:, None], origins, rays)
+    distances, along = beside(proposals[:, None], origins, rays)
     agrees = (distances < o.outlier) & (along > o.nearest) & (weights > 0.0)
     cost = np.where(agrees, np.minimum(distances, o.outlier) ** 2, o.outlier**2) * weights
     usable = (sine2 > 1e-9) & (weights[first] > 0.0) & (weights[second] > 0.0)
@@ -182,7 +182,7 @@ def _normal(
     return normal, gradient
 
 
-def _beside(points: Array, origins: Array, rays: Array) -> tuple[Array, Array]:
+def beside(points: Array, origins: Array, rays: Array) -> tuple[Array, Array]:
     """Metres from each point to each ray's line, and along it from the camera."""
     to = points - origins
     along = (to * rays).sum(-1)

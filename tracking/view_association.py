@@ -17,6 +17,8 @@ from streams.hand_skeleton import PALM_JOINTS
 from streams.projection import directions
 from tracking.engine import HandMarks
 from tracking.hand_placement import PALM_SPAN
+from tracking.triangulation import beside
+from tracking.user_hand import palm_span
 
 Array = npt.NDArray[np.float64]
 
@@ -103,10 +105,9 @@ def _pair_cost(one: Find, other: Find, a: Array, b: Array) -> float:
         np.stack([one.camera.world_from_camera.xyz, other.camera.world_from_camera.xyz]),
         np.stack([a, b]),
     )
-    palm = points[PALM_JOINTS]
     if not (np.isfinite(points).all() and (along > 0.0).all()):
         return np.inf
-    span = float(np.sqrt(((palm - palm.mean(0)) ** 2).sum(-1).mean()))
+    span = palm_span(points[PALM_JOINTS])
     if not SMALLEST * PALM_SPAN < span < LARGEST * PALM_SPAN:
         return np.inf
     cost = float(np.median(distances))
@@ -123,9 +124,7 @@ def _joined(
         for k, find in enumerate(finds):
             if find.view != view or k in used:
                 continue
-            to = points - find.camera.world_from_camera.xyz
-            along = (to * rays[k]).sum(-1)
-            missed = np.linalg.norm(to - along[:, None] * rays[k], axis=-1)
+            missed, along = beside(points, find.camera.world_from_camera.xyz, rays[k])
             cost = float(np.median(missed))
             if (along > 0.0).all() and cost < best_cost:
                 best, best_cost = k, cost
@@ -149,9 +148,7 @@ def _cross(origins: Array, rays: Array) -> tuple[Array, Array, Array]:
     sound[sound] &= np.linalg.det(normal[sound]) > 1e-9
     points = np.full(rays.shape[1:], np.nan)
     points[sound] = np.linalg.solve(normal[sound], target[sound][..., None])[..., 0]
-    to = points - origins[:, None]
-    along = (to * rays).sum(-1)
-    return points, np.linalg.norm(to - along[..., None] * rays, axis=-1), along
+    return points, *beside(points, origins[:, None], rays)
 
 
 def _vote(finds: list[Find], at: Array, before: dict[str, Array]) -> float:

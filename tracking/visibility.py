@@ -18,11 +18,10 @@ import numpy.typing as npt
 from streams.face_outlines import INNER_LIPS, LIDS
 from streams.hand_skeleton import FINGER_JOINTS
 from tracking.engine import Picture
+from tracking.region import OUTER_CORNERS
 
 Float32 = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
-
-OUTER_CORNERS = (33, 263)
 
 FACE_CROP, EYES_APART = 160, 64.0
 """Side of the small picture of the face, and its pixels between the eyes' outer corners."""

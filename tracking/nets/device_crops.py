@@ -42,11 +42,6 @@ class DeviceCrops(nn.Module):
             pixels = torch.stack([u, v, torch.ones_like(u)]).reshape(3, -1)
             self.register_buffer(f"_pixels_{k}", pixels, persistent=False)
 
-    @property
-    def regions(self) -> int:
-        """How many each call is given."""
-        return sum(kind.count for kind in self._crops)
-
     def forward(
         self, pictures: Tensor, cameras: Tensor, picture_from_pixel: Tensor
     ) -> tuple[Tensor, ...]:

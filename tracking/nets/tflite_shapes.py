@@ -195,8 +195,7 @@ def _concatenation(given: Inputs) -> Shape:
     rank = len(shapes[0])
     axis = given.options.axis + (rank if given.options.axis < 0 else 0)
     if not 0 < axis < rank or any(
-        len(shape) != rank or (*shape[:axis], *shape[axis + 1 :]) != _without(shapes[0], axis)
-        for shape in shapes
+        len(shape) != rank or _without(shape, axis) != _without(shapes[0], axis) for shape in shapes
     ):
         raise ValueError(f"{shapes} along axis {given.options.axis}")
     joined = sum(shape[axis] for shape in shapes)
