@@ -20,9 +20,10 @@ from safetensors.numpy import save_file
 from assets.manifest import asset_path
 from avatar.codec import Avatar
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import COUNT, INNER_LIPS
+from avatar.landmark_map import COUNT
 from render.renderer import RenderOptions, open_renderer
 from streams.camera import Camera
+from streams.face_outlines import INNER_LIPS
 from streams.face_shapes import SHAPE_INDEX
 from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid

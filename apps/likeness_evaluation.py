@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
-from avatar.landmark_map import INNER_LIPS, LIDS
 from avatar.personal_avatar import PersonalAvatar
 from avatar.picture_metrics import flicker, flip, psnr, sharpness, ssim
 from render.renderer import Renderer, RenderOptions, open_renderer
 from streams.avatar_code import AvatarCode
 from streams.camera import Camera
+from streams.face_outlines import INNER_LIPS, LIDS
 from streams.frame import Frame
 from streams.projection import project
 from streams.tracked_state import FacePose, TrackedState

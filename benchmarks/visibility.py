@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from avatar.landmark_map import LIDS, OUTER_LIPS
 from capture.frame_source import open_source
+from streams.face_outlines import LIDS, OUTER_LIPS
 from streams.frame import Frame
 from streams.projection import project
 from streams.tracked_state import FacePose, TrackedState

@@ -20,7 +20,7 @@ from avatar.enrolment.observations import Observations
 from avatar.enrolment.recipe import EnrolmentError, EnrolmentOptions, enrol
 from avatar.enrolment.texture_basis_fit import BasisOptions
 from avatar.head_mesh import HeadMesh
-from avatar.landmark_map import LIDS, LandmarkMap
+from avatar.landmark_map import LandmarkMap
 from avatar.lash_cover import LashCover
 from avatar.lash_strips import WINDOW, LashStrips
 from avatar.local_texture import LocalTexture
@@ -34,6 +34,7 @@ from avatar.similarity import similarity
 from avatar.unwrapping import unwrap
 from capture.frame_source import open_source
 from render.renderer import RenderOptions, open_renderer
+from streams.face_outlines import LIDS
 from streams.face_shapes import SHAPE_INDEX
 from streams.frame import Frame
 from streams.mirror import mirror_frame
