@@ -7,7 +7,6 @@ by whoever has `generic_hand_model.json`; nothing of it is kept here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -234,9 +233,6 @@ class Artist(Closing):
     def close(self) -> None:
         """Release OpenGL's objects; in the thread that drew."""
         self._renderer.release()
-
-
-Draw = Callable[[MeshTexture, Camera], Picture]
 
 
 def _sleeve(wrist: Array, knuckle: Array) -> tuple[Array, npt.NDArray[np.int32]]:

@@ -7,9 +7,10 @@ one's when its points lie near enough on average (`landmark_metrics.FOUND_WITHIN
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,10 @@ Array = npt.NDArray[np.float64]
 PROTOCOLS = ("image", "crop")
 CROP = 2.2
 WRIST, MIDDLE_KNUCKLE = 0, 9
+
+
+One = TypeVar("One")
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,7 @@ def hand_accuracy(
 ) -> list[HandAccuracy]:
     """One row a data set, then "all"."""
     each = [_one_hand(hand, finder, protocol) for hand in hands]
-    rows: list[HandAccuracy] = []
-    for name in dict.fromkeys(hand.data_set for hand in hands):
-        of_set = [one for hand, one in zip(hands, each, strict=True) if hand.data_set == name]
-        rows.append(_hands_row(name, protocol, of_set))
-    return [*rows, _hands_row("all", protocol, each)]
+    return _by_set([hand.data_set for hand in hands], each, protocol, _hands_row)
 
 
 def face_accuracy(
@@ -92,11 +93,20 @@ def face_accuracy(
 ) -> list[FaceAccuracy]:
     """As `hand_accuracy`."""
     each = [_one_face(face, finder, protocol) for face in faces]
-    rows: list[FaceAccuracy] = []
-    for name in dict.fromkeys(face.data_set for face in faces):
-        of_set = [one for face, one in zip(faces, each, strict=True) if face.data_set == name]
-        rows.append(_faces_row(name, protocol, of_set))
-    return [*rows, _faces_row("all", protocol, each)]
+    return _by_set([face.data_set for face in faces], each, protocol, _faces_row)
+
+
+def _by_set(
+    sets: Sequence[str],
+    each: Sequence[One],
+    protocol: str,
+    row: Callable[[str, str, Sequence[One]], Row],
+) -> list[Row]:
+    rows = [
+        row(name, protocol, [one for of, one in zip(sets, each, strict=True) if of == name])
+        for name in dict.fromkeys(sets)
+    ]
+    return [*rows, row("all", protocol, each)]
 
 
 @dataclass(frozen=True, slots=True)

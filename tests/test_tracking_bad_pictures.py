@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.film_frames import frames
 from tracking.engine import Picture
 from tracking.engines.face_pipeline import FacePipeline
 from tracking.engines.hand_pipeline import HandPipeline
@@ -25,9 +25,7 @@ STRIDES = ("plain", "flipped", "stepped", "fortran", "offset", "read only")
 
 @pytest.fixture(scope="module")
 def good(demo_clip: Path) -> Picture:
-    with av.open(str(demo_clip)) as container:
-        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    return np.ascontiguousarray(picture, np.uint8)
+    return frames(demo_clip, 1)[0]
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.film_frames import frames
 from tracking.detection import (
     Candidates,
     Detector,
@@ -78,9 +78,7 @@ def test_random_numbers_are_decoded_as_the_slow_twins_say(seed: int) -> None:
 
 
 def test_a_real_pictures_numbers_are_decoded_as_the_slow_twins_say(demo_clip: Path) -> None:
-    with av.open(str(demo_clip)) as container:
-        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    rgb = np.ascontiguousarray(picture, np.uint8)
+    rgb = frames(demo_clip, 1)[0]
     nets = LiteRtNets(threads=1)
     net = nets.open("face_detector")
     square = whole_picture(rgb.shape[1], rgb.shape[0])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from assets.manifest import asset_path
-from tests.network_inputs import fresh, on_people, on_the_clip, seen
+from tests.network_inputs import Look, fresh, on_people, on_the_clip, seen
 from tracking.net import NETS, NetSource
 from tracking.nets.litert import LiteRtNets
 from tracking.nets.torch_nets import TorchNets
@@ -53,11 +53,7 @@ def test_engines_agree_on_fresh_random_inputs(
 def test_engines_agree_on_the_clip(
     engine: str, network: str, litert: LiteRtNets, demo_clip: Path
 ) -> None:
-    batch = seen(network, litert, on_the_clip(network, demo_clip))
-    expected = litert.open(network)(batch)
-    _require_alike(ENGINES[engine]().open(network)(batch), expected)
-    if network == "hand_landmarks":
-        assert expected[1].min() > 0.9  # It is a hand that they agree on.
+    _require_alike_on(engine, network, litert, on_the_clip(network, demo_clip))
 
 
 @pytest.mark.parametrize("network", NETS)
@@ -65,11 +61,7 @@ def test_engines_agree_on_the_clip(
 def test_engines_agree_on_people(
     engine: str, network: str, litert: LiteRtNets, shared_data: Path
 ) -> None:
-    batch = seen(network, litert, on_people(network, shared_data))
-    expected = litert.open(network)(batch)
-    _require_alike(ENGINES[engine]().open(network)(batch), expected)
-    if network == "hand_landmarks":
-        assert expected[1].min() > 0.9
+    _require_alike_on(engine, network, litert, on_people(network, shared_data))
 
 
 @pytest.mark.parametrize("network", NETS)
@@ -258,6 +250,14 @@ def test_bfloat16_is_for_hands_alone_and_close(
         rows = np.arange(len(batch))[:, None]
         apart = (found - expected).reshape(len(batch), 2016, 18)[rows, best]
         assert 0.0 < np.abs(apart).mean() <= BFLOAT16[network]
+
+
+def _require_alike_on(engine: str, network: str, litert: LiteRtNets, looks: list[Look]) -> None:
+    batch = seen(network, litert, looks)
+    expected = litert.open(network)(batch)
+    _require_alike(ENGINES[engine]().open(network)(batch), expected)
+    if network == "hand_landmarks":
+        assert expected[1].min() > 0.9  # It is a hand that they agree on.
 
 
 def _require_alike(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from PIL import Image
 
 from assets.manifest import asset_path
+from benchmarks.tracking_accuracy import photograph
+from tests.network_inputs import frames
 from tracking.engine import FaceMarks, HandMarks, Picture
 from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FacePipeline
 from tracking.engines.hand_pipeline import MEDIAPIPE_HANDS, HandPipeline
@@ -27,14 +26,10 @@ def nets() -> LiteRtNets:
     return LiteRtNets(threads=1)
 
 
-def pictures(path: Path, count: int, first: int = 0) -> Iterator[tuple[int, Picture]]:
+def pictures(path: Path, count: int) -> Iterator[tuple[int, Picture]]:
     """Milliseconds and pixels."""
-    with av.open(str(path)) as container:
-        for i, picture in enumerate(
-            itertools.islice(container.decode(video=0), first, first + count)
-        ):
-            rgb = np.ascontiguousarray(picture.to_ndarray(format="rgb24"), np.uint8)
-            yield 1 + 40 * i, rgb
+    for i, rgb in enumerate(frames(path, *range(count))):
+        yield 1 + 40 * i, rgb
 
 
 @pytest.mark.parametrize("name", ["demo", "faces/d0.mp4", "faces/d10.mp4"])
@@ -83,16 +78,14 @@ def test_hands_in_photographs(nets: LiteRtNets, shared_data: Path) -> None:
     paths = sorted((shared_data / "hands" / "gestures").glob("*/*.jpg"))
     pairs: list[tuple[HandMarks, HandMarks]] = []
     for path in paths[::2]:
-        with Image.open(path) as image:
-            rgb = np.ascontiguousarray(image.convert("RGB"), np.uint8)
-        pairs += hands_of_both(rgb, nets)
+        pairs += hands_of_both(photograph(path), nets)
     assert len(pairs) >= 8
     agree(pairs)
 
 
 def test_hands_of_the_synthetic_person(nets: LiteRtNets, demo_clip: Path) -> None:
     pairs: list[tuple[HandMarks, HandMarks]] = []
-    for _, rgb in itertools.islice(pictures(demo_clip, 600), 0, None, 60):
+    for rgb in frames(demo_clip, *range(0, 600, 60)):
         pairs += hands_of_both(rgb, nets)
     assert len(pairs) >= 4
     agree(pairs)

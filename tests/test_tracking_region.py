@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.film_frames import frames
 from tracking.region import (
     Cut,
     Region,
@@ -31,9 +31,7 @@ Picture = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def clip_picture(demo_clip: Path) -> Picture:
-    with av.open(str(demo_clip)) as container:
-        picture = next(container.decode(video=0))
-    return np.ascontiguousarray(picture.to_ndarray(format="rgb24"), np.uint8)
+    return frames(demo_clip, 1)[0]
 
 
 REGIONS = (

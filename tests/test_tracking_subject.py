@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
 
+from benchmarks.film_frames import frames
 from streams.camera import Camera
 from streams.frame import Frame
 from tracking.association import reachable_hands
@@ -54,11 +53,7 @@ def test_a_hand_is_within_an_arms_length_and_not_far_behind() -> None:
 @pytest.fixture(scope="module")
 def pictures(demo_clip: Path) -> list[Picture]:
     """The synthetic person: calm at first, later with both hands up."""
-    with av.open(str(demo_clip)) as container:
-        return [
-            np.ascontiguousarray(picture.to_ndarray(format="rgb24"), np.uint8)
-            for picture in itertools.islice(container.decode(video=0), 200)
-        ]
+    return frames(demo_clip, 200)
 
 
 WAVING = slice(185, 195)
