@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assets.manifest import sha256_of
 from avatar.whole_file import PRIVATE, write_whole
 
 SECRET = "--key-file"
@@ -27,9 +27,7 @@ class FileIdentity:
     def of(path: Path) -> FileIdentity:
         """Reads all of it. Raises OSError."""
         stat = path.stat()
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileIdentity(stat.st_size, stat.st_mtime_ns, digest)
+        return FileIdentity(stat.st_size, stat.st_mtime_ns, sha256_of(path))
 
     def is_still(self, path: Path) -> bool:
         """Whether `path` is this file; it is read only where size and time leave a doubt."""

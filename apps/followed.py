@@ -14,7 +14,6 @@ from streams.mesh_texture import MeshTexture
 from streams.panel import Panel
 from streams.view import View
 
-FOLLOWED = ("camera", "avatar")
 AVATAR_HIGH = 512
 """Pixels of the avatar's picture."""
 
@@ -23,7 +22,7 @@ class Followed(Closing):
     """Gives a `FollowingModel` what it follows. All in the thread that owns OpenGL."""
 
     def __init__(self, model: FollowingModel, what: str, view: View) -> None:
-        """`what`: one of FOLLOWED; `view`: from where the avatar is seen."""
+        """`what`: "camera" or "avatar"; `view`: from where the avatar is seen."""
         self._model, self._what = model, what
         width, height = view.size
         self._view = replace(view, size=(round(AVATAR_HIGH * width / height), AVATAR_HIGH))

@@ -45,9 +45,8 @@ def imagining(
             ImaginePanels(board, models, options, mark, spoken=spoken) as panels,
             contextlib.ExitStack() as opened,
         ):
-            following = None if preview.like is None else following_of(models)
             followed = None
-            if following is not None and preview.like is not None:
+            if preview.like is not None and (following := following_of(models)) is not None:
                 followed = opened.enter_context(Followed(following, preview.like, view))
             yield Imagining(panels, followed)
     finally:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from apps.pipeline import Tracks
-from apps.tracked_parts import write_whole
 from apps.usage import FailedError
 from avatar.signature import user_folder
+from avatar.whole_file import PRIVATE, write_whole
 from capture.frame_source import FrameSource
 from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
@@ -81,7 +81,6 @@ def learning_of(tracker: Tracks) -> NeutralLearning | None:
 def _keep(neutral: NeutralFace) -> None:
     path = neutral_path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{neutral.to_json()}\n".encode())
+        write_whole(path, f"{neutral.to_json()}\n".encode(), PRIVATE)
     except OSError as error:
         raise FailedError(f"{path}: cannot be written ({error.strerror})") from error

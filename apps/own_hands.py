@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apps.tracked_parts import write_whole
+from avatar.whole_file import PRIVATE, write_whole
 
 if TYPE_CHECKING:
     from tracking.user_hand import UserHand
@@ -46,6 +46,5 @@ def keep_own_hands(hands: Sequence[UserHand]) -> Path:
     from tracking.user_hand import hands_to_json
 
     path = own_hands_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, hands_to_json(hands).encode())
+    write_whole(path, hands_to_json(hands).encode(), PRIVATE)
     return path

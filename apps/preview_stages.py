@@ -75,9 +75,7 @@ def open_stages(
             # get the hands that it holds, without a file of this machine.
             hands = own_hands() if source.live and preview.record is None else ()
             wanted = TrackerOptions(own_hands=hands, neutral=neutral_for(source))
-            own = open_tracker(preview.tracker, wanted)
-            opened.callback(own.close)
-            tracker = own
+            tracker = own = opened.enter_context(open_tracker(preview.tracker, wanted))
             if preview.neutral is not None:
                 learning = NeutralLearning(own.details, source.live)
                 learning.ask(preview.neutral)

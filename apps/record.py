@@ -179,6 +179,6 @@ class Record:
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        tracker = open_tracker(self.tracker, TrackerOptions(neutral=neutral_for(source)))
-        opened.callback(tracker.close)
+        wanted = TrackerOptions(neutral=neutral_for(source))
+        tracker = opened.enter_context(open_tracker(self.tracker, wanted))
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

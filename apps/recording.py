@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import sys
 import threading
 import time
@@ -308,7 +307,7 @@ def software() -> str:
 
 def model_hashes(avatar: str) -> dict[str, str]:
     """SHA-256 of the models that track, and of what draws `avatar`, by asset id or file name."""
-    from assets.manifest import load_manifest
+    from assets.manifest import load_manifest, sha256_of
     from avatar.opening import personal_path
 
     parts = ("models/", f"avatars/{avatar}", "avatars/codec")
@@ -317,8 +316,7 @@ def model_hashes(avatar: str) -> dict[str, str]:
     }
     path = personal_path(avatar) if avatar else None
     if path is not None:
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.name] = sha256_of(path)
     return found
 
 

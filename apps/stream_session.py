@@ -108,8 +108,7 @@ class StreamSession:
         )
         self.pictures = StereoPictures(self.presentation)
         self._board: PanelBoard | None = None
-        self._hear_sample, self._mark = Taps().headset, Taps().mark
-        self._record_panels = Taps().panels
+        self._recorded = Taps()
         self._codes: CodeStream | None = None
         self._streamed_room: StreamedRoom | None = None
         self._prompts = PagePrompts()
@@ -175,7 +174,7 @@ class StreamSession:
         from apps.imagining import imagining
 
         driven = self.stream.driven_by_headset
-        with imagining(self.shown, board, view, self._mark, around_head=True) as made:
+        with imagining(self.shown, board, view, self._recorded.mark, around_head=True) as made:
             self._imagining = StreamImagining(
                 self._prompts, made.panels, board, self.presentation.tell_words, driven
             )
@@ -221,13 +220,11 @@ class StreamSession:
         if self.stream.driven_by_headset:
             seams = tuple(seam for seam in seams if seam != "frames")
         with recording_of(self.shown, self.source, seams) as taps:
-            self._hear_sample, self._mark = taps.headset, taps.mark
-            self._record_panels = taps.panels
+            self._recorded = taps
             try:
                 yield self._taps(taps)
             finally:
-                self._hear_sample, self._mark = Taps().headset, Taps().mark
-                self._record_panels = Taps().panels
+                self._recorded = Taps()
 
     def run(self, pipeline: Pipeline, terminal: StreamTerminal, window: Any) -> None:
         """Turn the pipeline over until it is to stop."""
@@ -262,15 +259,10 @@ class StreamSession:
             if self._streamed_room is not None:
                 self._streamed_room.say_code(made)
 
-        def panels(shown: ShownPanels) -> None:
-            recorded.panels(shown)
-            self.presentation.show_panels(shown)
-            self.pictures.take_panels(shown.panels)
-
-        return replace(recorded, mesh=mesh, code=code, panels=panels)
+        return replace(recorded, mesh=mesh, code=code, panels=self._show_panels)
 
     def _take_sample(self, name: str, sample: HeadsetSample) -> None:
-        self._hear_sample(sample)
+        self._recorded.headset(sample)
         self.pictures.take_sample(sample)
         if isinstance(self.source, HeadsetSource):
             self.source.put(sample)
@@ -290,8 +282,10 @@ class StreamSession:
         if drawn is None or panels == self._shown_panels:
             return
         self._shown_panels = panels
-        shown = ShownPanels(drawn.state.t_ns, stages.panels_of(drawn.state))
-        self._record_panels(shown)
+        self._show_panels(ShownPanels(drawn.state.t_ns, stages.panels_of(drawn.state)))
+
+    def _show_panels(self, shown: ShownPanels) -> None:
+        self._recorded.panels(shown)
         self.presentation.show_panels(shown)
         self.pictures.take_panels(shown.panels)
 

@@ -153,8 +153,9 @@ class Board:
         """(H, W) uint8: the board at this scale with a white margin."""
         width, height = (round((n + 2 * margin_m) * pixels_per_m) for n in self.size_m)
         picture = np.full((height, width), 255, np.uint8)
-        low = np.rint((self.black()[:, :2] + margin_m) * pixels_per_m).astype(int)
-        high = np.rint((self.black()[:, :2] + self.black()[:, 2:] + margin_m) * pixels_per_m)
+        black = self.black()
+        low = np.rint((black[:, :2] + margin_m) * pixels_per_m).astype(int)
+        high = np.rint((black[:, :2] + black[:, 2:] + margin_m) * pixels_per_m)
         for (x0, y0), (x1, y1) in zip(low, high.astype(int), strict=True):
             picture[y0:y1, x0:x1] = 0
         return picture

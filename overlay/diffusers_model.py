@@ -150,7 +150,7 @@ class DiffusersModel:
 
     def _asked(self, wish: Wish, count: int) -> dict[str, Any]:
         """The pipeline's arguments, of those that it has."""
-        width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in wish.size)
+        width, height = latent_size(wish.size)
         given: dict[str, Any] = {
             "num_inference_steps": count,
             "guidance_scale": self.options.guidance,
@@ -210,6 +210,12 @@ def _following(pipe: Any, name: str) -> Any:
         raise ModelError(f"{name}: cannot follow a picture; leave --like away") from error
     following.set_progress_bar_config(disable=True)
     return following
+
+
+def latent_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest (width, height) that covers `size` and that decoders give back."""
+    width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in size)
+    return width, height
 
 
 def _finished(picture: PillowImage.Image, size: tuple[int, int]) -> np.ndarray:

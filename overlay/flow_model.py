@@ -22,6 +22,7 @@ from assets.manifest import AssetError, asset_path
 from overlay.image_model import ModelError, ModelStep, NothingForItError
 from overlay.scene_words import Scene, read_scene
 from overlay.sticker_search import StickerSearch, bare_emoji, shipped_search
+from overlay.text_encoder import TextEncoder
 from overlay.wish import Wish
 
 ASSET = "models/generator.onnx.zst"
@@ -107,7 +108,7 @@ class FlowModel:
             )
         search = self._search or shipped_search()
         caption = caption_of(wish.prompt, lesson, search)
-        words, sentence = encode_caption(caption, lesson.tokens, search)
+        words, sentence = encode_caption(caption, lesson.tokens, search.encoder)
         noise = np.random.default_rng(wish.seed).standard_normal(
             (1, 4, lesson.side, lesson.side), np.float32
         )
@@ -164,7 +165,7 @@ def caption_of(prompt: str, lesson: Lesson, search: StickerSearch) -> str:
             "the generator has learned single things in ten colours and two of them beside each "
             f"other; nothing it knows is meant by {prompt[:60]!r}"
         )
-    return " next to ".join(_with_article(str(name)) for name in names)
+    return " next to ".join(with_article(str(name)) for name in names)
 
 
 def _name(scene: Scene, place: int, lesson: Lesson, search: StickerSearch) -> str | None:
@@ -183,15 +184,16 @@ def _name(scene: Scene, place: int, lesson: Lesson, search: StickerSearch) -> st
     return f"{colour} {name}" if colour and name else name
 
 
-def _with_article(text: str) -> str:
+def with_article(text: str) -> str:
+    """As captions name a thing."""
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
 def encode_caption(
-    caption: str, count: int, search: StickerSearch
+    caption: str, count: int, encoder: TextEncoder
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """(1, count, 384) pieces, zero beyond the end, and (1, 384) of length 1."""
-    tokens = search.encoder.tokens(caption)
+    tokens = encoder.tokens(caption)
     words = np.zeros((1, count, tokens.shape[1]), np.float32)
     words[0, : min(len(tokens), count)] = tokens[:count]
     mean = tokens.mean(axis=0, keepdims=True)

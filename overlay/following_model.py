@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from overlay.diffusers_model import DiffusersModel
+from overlay.diffusers_model import DiffusersModel, latent_size
 from overlay.image_model import ModelStep
 from overlay.similar_frames import SimilarFrames
 from overlay.stream_batch import StreamBatch, StreamBatchOptions
@@ -26,7 +26,6 @@ ENDLESS = 1 << 31
 """Steps that there will be: more than anybody waits for."""
 LOOK_S = 0.05
 """How often somebody who waits for a frame looks whether it is still wanted."""
-_MULTIPLE = 8
 
 
 class FollowingModel:
@@ -63,7 +62,7 @@ class FollowingModel:
         """One step a frame, (H, W, 4) opaque, the frame's middle in the wish's shape."""
         stream, similar = self._stream_of(wish.seed), SimilarFrames(seed=wish.seed)
         stream.prompt(wish.words)
-        width, height = (-(-side // _MULTIPLE) * _MULTIPLE for side in wish.size)
+        size = latent_size(wish.size)
         made, seq = 0, -1
         try:
             while not cancelled():
@@ -76,7 +75,7 @@ class FollowingModel:
                     return
                 seq = letter.seq
                 self._hungry.clear()
-                frame = middle_of(letter.value, (width, height))
+                frame = middle_of(letter.value, size)
                 # The first picture of new words comes also where nothing moves.
                 if similar.skips(frame) and made:
                     continue
@@ -97,7 +96,7 @@ class FollowingModel:
 
 
 def middle_of(frame: Rgb, size: tuple[int, int]) -> Rgb:
-    """The largest part of the frame in its middle that has the shape of `size` (width, height),
+    """The largest part of the frame in its middle that has the shape of `size` size,
     at that size."""
     height, width = frame.shape[:2]
     scale = min(width / size[0], height / size[1])

@@ -7,7 +7,6 @@ so whatever a crash leaves behind is passed over. No pickle.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from assets.manifest import sha256_of
 
 KEPT = 2
 """Checkpoints that stay: should the newest be damaged, there is one more."""
@@ -51,7 +52,7 @@ class TrainingCheckpoint:
             **self.about,
             "format": FORMAT,
             "step": self.step,
-            "sha256": _digest(path),
+            "sha256": sha256_of(path),
         }
         text = json.dumps(about, indent=1)
         _put(folder / f"{name}.json", lambda part: part.write_text(text, encoding="utf-8"))
@@ -80,7 +81,7 @@ class TrainingCheckpoint:
             about = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(about, dict) or about.get("format") != FORMAT:
                 raise TrainingCheckpointError(f"{path}: expected a checkpoint of format {FORMAT}")
-            if _digest(tensors_path) != about.get("sha256"):
+            if sha256_of(tensors_path) != about.get("sha256"):
                 raise TrainingCheckpointError(f"{tensors_path}: its SHA-256 is not that of {path}")
             return TrainingCheckpoint(int(about["step"]), load_file(tensors_path), about)
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -131,8 +132,3 @@ def _put(path: Path, write: Callable[[Path], Any]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from overlay.flow_model import with_article
 from overlay.sticker_book import Sticker
 from overlay.sticker_search import EVERYDAY_NAMES, bare_emoji
 
@@ -129,7 +130,7 @@ class CaptionWriter:
                 for name in concept.names:
                     text = f"{colour} {name}" if colour else name
                     held = self.held_out(subject)
-                    written.append(Caption(_with_article(text), (subject,), held))
+                    written.append(Caption(with_article(text), (subject,), held))
                     written.append(Caption(text, (subject,), held))
         return written
 
@@ -145,13 +146,9 @@ class CaptionWriter:
             if self.held_out(*subjects) is not held_out:
                 continue
             said = [
-                _with_article(f"{s.colour or ''} {self.concepts[s.concept].name}".strip())
+                with_article(f"{s.colour or ''} {self.concepts[s.concept].name}".strip())
                 for s in subjects
             ]
             beside = BESIDE[rng.integers(len(BESIDE))]
             written.append(Caption(f"{said[0]} {beside} {said[1]}", subjects, held_out))
         return written
-
-
-def _with_article(text: str) -> str:
-    return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from overlay.training.flow_transformer import FlowTransformer, NetShape
+from overlay.training.flow_transformer import FlowTransformer
 from overlay.training.lessons import Batch, Lessons, Texts
 from overlay.training.sampling import TIMES, guided
 from overlay.training.train_generator import (
@@ -111,8 +111,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     device = device_here()
     saved = torch.load(chosen.run / CHECKPOINT, map_location=device, weights_only=True)
-    teacher = FlowTransformer(NetShape(**saved["shape"]))
-    teacher.load_state_dict(saved["average"])
+    teacher = FlowTransformer.of_run(saved)
     trained = TrainingOptions(**saved["options"])
     options = replace(
         trained,

@@ -24,7 +24,7 @@ from overlay.sticker_book import StickerBook
 from overlay.text_encoder import TextEncoder
 from overlay.training.concepts import Caption, CaptionWriter, Subject, number_concepts
 from overlay.training.distil_generator import DISTILLED
-from overlay.training.flow_transformer import FlowTransformer, NetShape
+from overlay.training.flow_transformer import FlowTransformer
 from overlay.training.judging import (
     TOP,
     Gallery,
@@ -127,8 +127,7 @@ def shipped_maker(threads: int) -> Maker:
 def checkpoint_maker(path: Path) -> Maker:
     """A net of a run, in float32."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    net = FlowTransformer(NetShape(**saved["shape"]))
-    net.load_state_dict(saved["average"])
+    net = FlowTransformer.of_run(saved)
     net.eval()
 
     def make(texts: Texts, noise: torch.Tensor) -> list[torch.Tensor]:

@@ -31,7 +31,6 @@ from overlay.training.flow_transformer import (
     TEXT_SIZE,
     TEXT_TOKENS,
     FlowTransformer,
-    NetShape,
 )
 from overlay.training.sampling import TIMES
 
@@ -140,8 +139,7 @@ def main() -> None:
     parser.add_argument("--float", action="store_true", help="keep the weights as they are")
     chosen = parser.parse_args()
     saved = torch.load(chosen.run / chosen.checkpoint, map_location="cpu", weights_only=True)
-    net = FlowTransformer(NetShape(**saved["shape"]))
-    net.load_state_dict(saved["average"])
+    net = FlowTransformer.of_run(saved)
     stickers = StickerBook.load().stickers
     by_emoji = {sticker.emoji: sticker for sticker in stickers}
     concepts = number_concepts([by_emoji[emoji] for emoji in saved["concepts"]])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +63,13 @@ class FlowTransformer(nn.Module):
         self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.depth))
         self.last = nn.Parameter(torch.zeros(2, width))
         self._start()
+
+    @staticmethod
+    def of_run(saved: dict[str, Any]) -> FlowTransformer:
+        """The averaged net of a checkpoint."""
+        net = FlowTransformer(NetShape(**saved["shape"]))
+        net.load_state_dict(saved["average"])
+        return net
 
     def _start(self) -> None:
         nn.init.normal_(self.modulation.weight, std=0.02)

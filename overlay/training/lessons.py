@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from overlay.flow_model import encode_caption
 from overlay.named_colour import paint_of, repaint
 from overlay.sticker_book import Drawing
 from overlay.sticker_picture import draw_svg, sticker_document
@@ -58,10 +59,7 @@ def encode_texts(captions: Sequence[str], encoder: TextEncoder) -> Texts:
     words = np.zeros((len(captions), TEXT_TOKENS, TEXT_SIZE), np.float16)
     sentence = np.zeros((len(captions), TEXT_SIZE), np.float16)
     for row, caption in enumerate(captions):
-        tokens = encoder.tokens(caption)
-        mean = tokens.mean(axis=0)
-        sentence[row] = mean / np.linalg.norm(mean)
-        words[row, : min(len(tokens), TEXT_TOKENS)] = tokens[:TEXT_TOKENS]
+        (words[row],), (sentence[row],) = encode_caption(caption, TEXT_TOKENS, encoder)
     return Texts(torch.from_numpy(words), torch.from_numpy(sentence))
 
 

@@ -73,7 +73,7 @@ class Training:
         self.net = FlowTransformer(shape).to(device)
         drawn, texts = self.lessons.pictures, self.lessons.texts
         some = drawn[:: max(1, len(drawn) // 2000)]
-        self.kept = self.net.start_from_patches(some.float() / 127.5 - 1.0)
+        self.net.start_from_patches(some.float() / 127.5 - 1.0)
         words = texts.words.flatten(0, 1)
         words = words[words.abs().sum(dim=1) > 0]
         self.net.start_from_texts(words[:: max(1, len(words) // 20000)], texts.sentence)
