@@ -211,9 +211,11 @@ def begin(sessions: Path, out: Path, root: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def held_in_the_second_file(begun: tuple[subprocess.Popen[str], Path]) -> tuple[int, set[int]]:
+def held_in_the_second_file(
+    begun: tuple[subprocess.Popen[str], Path],
+) -> tuple[int, int, set[int]]:
     """Wait until the first file is done and the next one begun, and hold its process there: that
-    one, and all of the batch's."""
+    one, its worker, and all of the batch's."""
     batch, out = begun
     work = out / ".batch" / "work"
     until = time.monotonic() + PATIENCE_S
@@ -221,10 +223,10 @@ def held_in_the_second_file(begun: tuple[subprocess.Popen[str], Path]) -> tuple[
         assert time.monotonic() < until
         assert batch.poll() is None, batch.communicate()
         time.sleep(0.005)
-    (verb,) = verbs
+    ((verb, worker),) = verbs.items()
     os.kill(verb, signal.SIGSTOP)
     assert (out / "a.mp4").is_file()
-    return verb, family(batch.pid)
+    return verb, worker, family(batch.pid)
 
 
 def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
@@ -234,7 +236,7 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
     batches = [(begin(sessions, out, root), out) for out in (interrupted, killed)]
     with ThreadPoolExecutor(2) as pool:
         held = list(pool.map(held_in_the_second_file, batches))
-    families = [pids for _, pids in held]
+    families = [pids for *_, pids in held]
     assert all(len(pids) > 4 for pids in families)
     (stopped, _), (dead, _) = batches
     homes: set[str] = set()
@@ -249,7 +251,9 @@ def test_ctrl_c_and_a_killed_batch_leave_no_worker_and_go_on(
     results = [entry["result"] for entry in entries(interrupted).values()]
     assert results == ["done", "not done", "not done"]
     dead.communicate(timeout=PATIENCE_S)
-    for verb, _ in held:
+    for verb, worker, _ in held:
+        # Let go before, it could still end its file while Ray finds out that its batch is gone.
+        wait_until_gone({worker})
         with contextlib.suppress(ProcessLookupError):
             os.kill(verb, signal.SIGCONT)
     wait_until_gone(families[0])

@@ -32,6 +32,9 @@ ENGINES: dict[str, Callable[[], NetSource]] = {
 FLOAT32 = 1e-3
 """Most that two engines differ by in float32: outputs go to 256 pixels, and sums are taken in
 other orders. Measured: 4.2e-4."""
+NOISE = 1e-2
+"""The same on random colours, which no network was made for: sums cancel, and on some processors a
+landmark of noise moved by 2.2e-3 of 256 pixels. A wrong kernel moves it by whole ones."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_engines_agree_on_fresh_random_inputs(
     engine: str, network: str, litert: LiteRtNets
 ) -> None:
     batch = fresh(NETS[network], 3, np.random.default_rng())
-    _require_alike(ENGINES[engine]().open(network)(batch), litert.open(network)(batch))
+    _require_alike(ENGINES[engine]().open(network)(batch), litert.open(network)(batch), NOISE)
 
 
 @pytest.mark.parametrize("network", NETS)
@@ -72,7 +75,7 @@ def test_a_batch_is_its_items(engine: str, network: str) -> None:
     whole = net(batch)
     assert [output.shape for output in whole] == [(3, size) for size in net.spec.output_sizes]
     for k in range(3):
-        _require_alike(net(batch[k : k + 1]), tuple(output[k : k + 1] for output in whole))
+        _require_alike(net(batch[k : k + 1]), tuple(output[k : k + 1] for output in whole), NOISE)
     # Sizes come and go, and a result stays what it was.
     kept = [output.copy() for output in whole]
     for count in (1, 2, 5, 4, 6, 3):
