@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import tyro
+from scipy.stats import spearmanr
 
 from capture.frame_source import open_source
 from streams.face_outlines import LIDS, OUTER_LIPS
@@ -96,12 +97,7 @@ def judge(found: TrackedState, clear: TrackedState) -> Judged | None:
 
 def ranks(confidence: Array, error: Array) -> float:
     """Spearman's correlation of confidence and less error."""
-
-    def rank(values: Array) -> Array:
-        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-        return (np.cumsum(count) - (count + 1) / 2.0)[place]
-
-    return float(np.corrcoef(rank(confidence), rank(-error))[0, 1])
+    return float(np.asarray(spearmanr(confidence, -error))[0])
 
 
 def main(videos: tyro.conf.Positional[tuple[Path, ...]], frames: int = 40) -> None:

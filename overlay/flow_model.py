@@ -20,6 +20,7 @@ from PIL import Image as PillowImage
 
 from assets.manifest import AssetError, asset_path
 from overlay.image_model import ModelError, ModelStep, NothingForItError
+from overlay.onnx_session import open_session
 from overlay.scene_words import Scene, read_scene
 from overlay.sticker_search import StickerSearch, bare_emoji, shipped_search
 from overlay.text_encoder import TextEncoder
@@ -134,16 +135,10 @@ class FlowModel:
 
 def open_net(threads: int) -> tuple[Any, Lesson]:
     """The shipped net's session and record. Raises ModelError when they cannot be had."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     try:
         packed = asset_path(ASSET).read_bytes()
         net = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST)
-        session = onnxruntime.InferenceSession(net, options, providers=["CPUExecutionProvider"])
+        session = open_session(net, threads)
         lesson = Lesson.read(session.get_modelmeta().custom_metadata_map.get("lesson", "{}"))
     except AssetError as error:
         raise ModelError(f"the generator's file: {error}") from error

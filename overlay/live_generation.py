@@ -223,22 +223,12 @@ class LiveGeneration(Closing):
         except NothingForItError as error:
             # Where other models make pictures, one that has nothing to add is no failure.
             if not cancelled() and len(self._models) == 1:
-                self._tell(
-                    GenerationFailed(
-                        *(asked.generation, self._clock(), asked.wish, model.name),
-                        failure_text(error),
-                    )
-                )
+                self._tell_failure(asked, model, error)
             return not cancelled()
         except Exception as error:
             # A model is foreign code that fails in its own ways, and typing must go on.
             if not cancelled():
-                self._tell(
-                    GenerationFailed(
-                        *(asked.generation, self._clock(), asked.wish, model.name),
-                        failure_text(error),
-                    )
-                )
+                self._tell_failure(asked, model, error)
                 return True
         if cancelled() and not whole:
             self._tell(
@@ -247,6 +237,10 @@ class LiveGeneration(Closing):
             return False
         self._tell(GenerationFinished(asked.generation, self._clock(), asked.wish, model.name))
         return not cancelled()
+
+    def _tell_failure(self, asked: _Asked, model: ImageModel, error: Exception) -> None:
+        told = asked.generation, self._clock(), asked.wish, model.name
+        self._tell(GenerationFailed(*told, failure_text(error)))
 
     def _update(
         self, asked: _Asked, stage: int, model: ImageModel, step: ModelStep, cached: bool = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
+from overlay.onnx_session import open_session
 from overlay.word_pieces import WordPieces
 
 LONGEST = 128
@@ -23,18 +23,8 @@ class TextEncoder:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         self._pieces = WordPieces.read(asset_path("models/minilm_l6_vocabulary.txt"))
-        self._session: Any = onnxruntime.InferenceSession(
-            str(asset_path("models/minilm_l6_int8.onnx")),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        self._session = open_session(str(asset_path("models/minilm_l6_int8.onnx")), threads)
         self._one = functools.lru_cache(maxsize=1024)(self._encode_one)
 
     def encode(self, text: str) -> npt.NDArray[np.float32]:

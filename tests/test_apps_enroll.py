@@ -21,12 +21,8 @@ from tracking.tracker import Tracker
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+def few_evaluated(home: Path, no_screen: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.enrolment_making.EVALUATED_FRAMES", 8)  # of 40: drawing is slow
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return tmp_path / "home"
 
 
 def quiet(_stage: str, _share: float) -> None:

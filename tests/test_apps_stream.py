@@ -59,12 +59,6 @@ from tests.stream_server import serving
 SCENE = open_scene("hands")
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -32,13 +32,9 @@ from tracking.tracker import Tracker
 MAIN = [sys.executable, "-c", "from apps.command import main; main()"]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
+@pytest.fixture(autouse=True)
+def few_evaluated(home: Path, no_screen: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apps.enrolment_making.EVALUATED_FRAMES", 8)  # of 40: drawing is slow
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return tmp_path / "home"
 
 
 def rewritten(clip: Path, to: Path, frames: int, change=lambda rgb: rgb, skip: int = 0) -> Path:

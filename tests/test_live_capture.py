@@ -39,14 +39,6 @@ CAMERA = Camera.from_fov((64, 48), name="test")
 MAIN = [sys.executable, "-c", "from apps.command import main; main()"]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    return tmp_path / "home"
-
-
 def moments(count: int, begin_ns: int = 5_000_000_000_000) -> Iterator[tuple[Frame, TrackedState]]:
     scene = open_scene("still")
     for k in range(count):
@@ -252,6 +244,7 @@ def _all_shown() -> list[TrackedState]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_screen")
 def test_a_killed_capture_goes_on(home: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
     arguments = ["enroll", "synthetic:guided", "--name", "me", "--synthetic"]
     process = subprocess.Popen(
@@ -272,6 +265,7 @@ def test_a_killed_capture_goes_on(home: Path, root: Path, capsys: pytest.Capture
     assert len(list(work.clips[0].frames())) == before
 
 
+@pytest.mark.usefixtures("no_screen")
 def test_an_unplugged_camera_keeps_what_was_recorded(
     home: Path, demo_clip: Path, capsys: pytest.CaptureFixture
 ) -> None:

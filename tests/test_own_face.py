@@ -30,12 +30,6 @@ from tracking.neutral_face import NeutralFace
 REST = NeutralFace(np.full(52, 0.25, np.float32), Gaps((0.008, 0.008), 0.0005), (0.01, -0.02))
 
 
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def source(live: bool) -> FrameSource:
     camera = Camera.from_fov((64, 48))
     return cast(FrameSource, SimpleNamespace(live=live, camera=camera, fps=30.0))

@@ -8,7 +8,7 @@ const TEXTS = {
 };
 
 export class Speech {
-  /** `button` or null; `post(message, transfer)`: to the worker; `report(text)`: what failed. */
+  /** `button`: held to speak; `post(message, transfer)`: to the worker; `report(text)`: what failed. */
   constructor(button, post, report) {
     this.button = button;
     this.post = post;
@@ -16,14 +16,14 @@ export class Speech {
     this.held = false;
     this.state = "idle";
     this.source = null; // {context, node}, kept after the first time
-    button?.addEventListener("pointerdown", (event) => {
+    button.addEventListener("pointerdown", (event) => {
       button.setPointerCapture(event.pointerId);
       this.begin();
     });
     for (const name of ["pointerup", "pointercancel"])
-      button?.addEventListener(name, () => this.end());
+      button.addEventListener(name, () => this.end());
     for (const [name, act] of [["keydown", () => this.begin()], ["keyup", () => this.end()]])
-      button?.addEventListener(name, (event) => {
+      button.addEventListener(name, (event) => {
         if (event.key !== " " || event.repeat) return;
         event.preventDefault();
         act();
@@ -69,7 +69,6 @@ export class Speech {
 
   #tell(state) {
     this.state = state;
-    if (!this.button) return;
     this.button.textContent = this.text;
     this.button.classList.toggle("speaking", state === "speaking");
   }

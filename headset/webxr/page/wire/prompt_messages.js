@@ -6,7 +6,6 @@ import { findPart, Kind, needPart, packMessage, Part, WireError } from "./messag
 
 export const Act = Object.freeze({ TYPED: 0, KEPT: 1, TAKEN: 2 });
 export const MOST_WORDS = 4096; // bytes
-export const MOST_SAMPLES = 8000;
 
 const utf8 = (text) => new TextEncoder().encode(text);
 
@@ -23,7 +22,7 @@ export const panelDismissed = (id) =>
 export const pinched = (worldFromPinch) =>
   packMessage({ kind: Kind.PINCHED, sections: [placePart(worldFromPinch, [1, 1])] });
 
-/** `samples`: Int16Array at 16 kHz, MOST_SAMPLES at most. */
+/** `samples`: Int16Array at 16 kHz, 8,000 at most. */
 export function speech(samples, last) {
   const data = new Uint8Array(2 * samples.length);
   const view = new DataView(data.buffer);
