@@ -41,7 +41,7 @@ class StreamProcess:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def find(self, pattern: str, seconds: float = 60.0) -> str:
+    def find(self, pattern: str, seconds: float = 180.0) -> str:
         """The group of the first line that matches, waiting for it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -55,7 +55,7 @@ class StreamProcess:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60.0) == 130, self.lines
+        assert self.process.wait(180.0) == 130, self.lines
         self._reading.join(5.0)
 
 
@@ -69,7 +69,7 @@ async def paired_client(stream: StreamProcess, home: Path) -> AsyncIterator[aioh
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=pem))
     origin = {"Origin": url.rstrip("/")}
     async with (
-        asyncio.timeout(60.0),
+        asyncio.timeout(180.0),
         aiohttp.ClientSession(url, connector=connector, headers=origin) as session,
     ):
         async with session.post("/pair", json={"pin": stream.find(r"PIN (\d{6})")}) as answer:
