@@ -177,7 +177,7 @@ class Both:
     pool: ThreadPoolExecutor | None = None
     """None: one after the other; else the face in a thread of its own, as in `Tracker`."""
 
-    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks | None, tuple[HandMarks, ...]]:
+    def look(self, rgb: Picture, t_ms: int) -> tuple[tuple[FaceMarks, ...], tuple[HandMarks, ...]]:
         if self.pool is None:
             return self.face.look(rgb, t_ms), self.hands.look(rgb, t_ms)
         face = self.pool.submit(self.face.look, rgb, t_ms)

@@ -73,7 +73,7 @@ class TrackingGpu:
         def by_mediapipe() -> None:
             t_ms = next(clock)
             seen = face.look(picture, t_ms), hands.look(picture, t_ms)
-            found.append((seen[0] is not None) + len(seen[1]))
+            found.append(len(seen[0]) + len(seen[1]))
 
         works: dict[str, Callable[[], object]] = {"MediaPipe": by_mediapipe}
         answers: list[SteadyAnswers] = []

@@ -314,16 +314,16 @@ def test_a_lost_photograph_counts_for_no_tracker() -> None:
 
 
 class NoFace:
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return None
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return ()
 
     def close(self) -> None:
         pass
 
 
 class StillFace(NoFace):
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return FaceMarks(np.ones((478, 3), np.float32), np.zeros(52, np.float32))
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return (FaceMarks(np.ones((478, 3), np.float32), np.zeros(52, np.float32)),)
 
 
 @pytest.mark.slow

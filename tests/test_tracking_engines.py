@@ -230,13 +230,13 @@ def test_looking_for_hands_is_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
 class FakeFace:
     """Says at each look what it was made to say."""
 
-    marks: FaceMarks | None = None
+    marks: FaceMarks
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return self.marks if int(rgb[0, 0, 0]) else None
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return (self.marks,) if int(rgb[0, 0, 0]) else ()
 
     def close(self) -> None:
         pass

@@ -83,8 +83,7 @@ def test_the_nearest_face_is_followed_and_kept(
     for t in range(10):
         scales = 1.0 - 0.04 * t, 0.6 + 0.04 * t
         rgb = two_people(pictures[t], pictures[t], *(scales[::-1] if nearer_is_right else scales))
-        face = engine.look(rgb, t * 33)
-        assert face is not None
+        (face,) = engine.look(rgb, t * 33)
         assert (float(face.landmarks[:, 0].mean()) > width) == nearer_is_right
         sizes.append(float(np.ptp(face.landmarks[:, 0])))
     assert sizes[-1] < 0.75 * sizes[0]

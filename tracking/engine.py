@@ -26,6 +26,8 @@ class FaceMarks:
     MediaPipe's order (468-472 the person's right iris, 473-477 the left)."""
     blendshapes: Float32
     """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`."""
+    bystander: bool = False
+    """Whether it is not the face of whom the tracker follows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,16 +46,23 @@ class HandMarks:
 
 
 class FaceEngine(Protocol):
-    """Looks for one face. Called from one thread only."""
+    """Looks for faces. Called from one thread only."""
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        """`rgb` (H, W, 3) uint8 sRGB, C-contiguous; `t_ms` increases from call to call.
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        """The subject's face first, where it is seen; then bystanders', said so.
+
+        `rgb` (H, W, 3) uint8 sRGB, C-contiguous; `t_ms` increases from call to call.
 
         Raises RuntimeError when the engine broke and has to be opened anew.
         """
         ...
 
     def close(self) -> None: ...
+
+
+def subjects_face(found: tuple[FaceMarks, ...]) -> FaceMarks | None:
+    """Of what a `FaceEngine` found, or None where the subject is not seen."""
+    return found[0] if found and not found[0].bystander else None
 
 
 class HandEngine(Protocol):

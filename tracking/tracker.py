@@ -25,6 +25,7 @@ from tracking.engine import (
     HandEngine,
     HandMarks,
     Picture,
+    subjects_face,
 )
 from tracking.engine_choice import chosen_engine, open_nets
 from tracking.engine_slot import EngineSlot
@@ -143,7 +144,7 @@ class Tracker(Closing):
         self._subject = Subject()
         self._canonical: CanonicalFace | None = None
         self._face_flow: LandmarkFlow | None = None
-        self._face_slot: EngineSlot[FaceMarks | None] | None = None
+        self._face_slot: EngineSlot[tuple[FaceMarks, ...]] | None = None
         self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
         self._hand_fitting = HandFitting(options.own_hands)
         self.details = FaceDetails(options.neutral)
@@ -201,7 +202,8 @@ class Tracker(Closing):
 
         for slot in self._slots():
             slot.ask(picture, self._last_ms)
-        found_face = self._face_slot.answer() if self._face_slot is not None else None
+        found_faces = self._face_slot.answer() if self._face_slot is not None else ()
+        found_face = subjects_face(found_faces)
         moved = None
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
@@ -245,7 +247,7 @@ class Tracker(Closing):
                 o.patience_s,
             )
 
-    def _slots(self) -> list[EngineSlot[FaceMarks | None] | EngineSlot[tuple[HandMarks, ...]]]:
+    def _slots(self) -> list[EngineSlot[tuple[FaceMarks, ...]] | EngineSlot[tuple[HandMarks, ...]]]:
         return [slot for slot in (self._face_slot, self._hand_slot) if slot is not None]
 
     def _begin(self) -> None:

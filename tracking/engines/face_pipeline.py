@@ -76,21 +76,29 @@ class FacePipeline:
         self._filter = None if self._settings.filter is None else OneEuro(self._settings.filter)
         self._region: Region | None = None
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
         require_picture("FacePipeline.look", rgb)
-        face = self._followed(rgb)
-        if face is None:
-            face = self._detected(rgb)
+        return self.take(rgb, t_ms, self._landmarks.find(rgb, self.regions()))
+
+    def regions(self) -> list[Region]:
+        """Where the faces that are followed are to be looked for in the next picture."""
+        return [] if self._region is None else [self._region]
+
+    def take(self, rgb: Picture, t_ms: int, finds: list[FaceFind]) -> tuple[FaceMarks, ...]:
+        """`look`, for whom has asked the landmark network already: one find for each of
+        `regions`, in their order."""
+        believed = self._believed(finds)
+        face = believed[0] if believed else self._detected(rgb)
         if face is None:
             self._region = None
             if self._filter is not None:
                 self._filter.reset()
-            return None
+            return ()
         self._region = face.region()
         landmarks = face.landmarks
         if self._filter is not None:
             landmarks = self._filter.filter(t_ms * 1_000_000, landmarks, face.extent())
-        return FaceMarks(landmarks.astype(np.float32), self._landmarks.blendshapes(landmarks))
+        return (FaceMarks(landmarks.astype(np.float32), self._landmarks.blendshapes(landmarks)),)
 
     def look_all(self, rgb: Picture) -> tuple[FaceMarks, ...]:
         """Every face of a single picture, the largest first. None of them is followed or filtered,
@@ -112,12 +120,6 @@ class FacePipeline:
 
     def close(self) -> None:
         self._region = None
-
-    def _followed(self, rgb: Picture) -> FaceFind | None:
-        if self._region is None:
-            return None
-        faces = self._believed(self._landmarks.find(rgb, [self._region]))
-        return faces[0] if faces else None
 
     def _detected(self, rgb: Picture) -> FaceFind | None:
         if self._filter is not None:

@@ -102,10 +102,19 @@ class HandPipeline:
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         require_picture("HandPipeline.look", rgb)
+        return self.take(rgb, t_ms, self._landmarks.find(rgb, self.regions()))
+
+    def regions(self) -> list[Region]:
+        """Where the hands that are followed are to be looked for in the next picture."""
+        return list(self._regions)
+
+    def take(self, rgb: Picture, t_ms: int, finds: list[HandFind]) -> tuple[HandMarks, ...]:
+        """`look`, for whom has asked the landmark network already: one find for each of
+        `regions`, in their order."""
         face = self._subject.face
         hands = [
             hand
-            for hand in self._believed(self._landmarks.find(rgb, self._regions))
+            for hand in self._believed(finds)
             if face is None or can_reach(face, _place(hand), LEEWAY)
         ]
         if self._search_is_due(t_ms, len(hands)):
