@@ -133,7 +133,8 @@ def test_nothing_to_track_is_allowed() -> None:
 def test_bad_options_are_named() -> None:
     wrong: tuple[dict[str, Any], ...] = (
         {"engine": "magic"},
-        {"faces": 2},
+        {"faces": 7},
+        {"faces": 2, "engine": "mediapipe"},
         {"hands": 3},
         {"min_presence": 1.5},
         {"min_detection": float("nan")},

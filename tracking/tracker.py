@@ -40,7 +40,7 @@ from tracking.engines.mediapipe_tasks import (
 from tracking.face_details import FaceDetails
 from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import HAND_LENGTH, lies_on_face, place_hand
-from tracking.head_pose import fit_head
+from tracking.head_pose import HeadFit, fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.net import FACE_BUNDLE, HAND_BUNDLE
 from tracking.neutral_face import NeutralFace
@@ -59,6 +59,8 @@ take more than twice as long as a face."""
 FACE_ENGINES = {"openvino": "litert"}
 """What runs the face's networks where that differs: they gain nothing by bfloat16, and OpenVINO
 takes 1.4 times LiteRT's CPU time for them (`benchmarks.tracking`, part cost)."""
+MOST_FACES = 6
+"""That are followed: each costs as much as the first."""
 WORST_FACE_ERROR = 0.125
 """Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
 guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
@@ -71,7 +73,9 @@ class TrackerOptions:
     engine: str = "litert"
     """What runs the networks: one of `tracking.engine_choice.ENGINES`, or "auto"."""
     faces: int = 1
-    """1, or 0 to leave the face alone."""
+    """At most this many, 0 to MOST_FACES. The state is of one person, the subject; from 2 on hands
+    that a bystander's face is nearer to are left out. 0 or 1 with MediaPipe, which filters no face
+    where it may find several."""
     hands: int = 2
     """At most this many hands: 0, 1 or 2."""
     min_detection: float | None = None
@@ -102,11 +106,16 @@ class TrackerOptions:
     """Another hand bundle than the shipped one."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("faces", (0, 1)), ("hands", (0, 1, 2))):
-            if getattr(self, name) not in choices:
+        for name, most in (("faces", MOST_FACES), ("hands", 2)):
+            if getattr(self, name) not in range(most + 1):
                 raise ValueError(
-                    f"TrackerOptions.{name}: expected one of {choices}, got {getattr(self, name)!r}"
+                    f"TrackerOptions.{name}: expected 0 to {most}, got {getattr(self, name)!r}"
                 )
+        if self.engine == "mediapipe" and self.faces > 1:
+            raise ValueError(
+                "TrackerOptions.faces: expected 0 or 1 with mediapipe, which filters no face where "
+                f"it may find several, got {self.faces!r}; choose another engine"
+            )
         for name in ("min_detection", "min_presence"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
@@ -208,7 +217,9 @@ class Tracker(Closing):
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
         found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
-        self._subject.follow(found_face)
+        others = self._bystanders(frame.camera, found_faces, scale)
+        small = frame.camera.scaled((picture.shape[1], picture.shape[0]))
+        self._subject.follow(found_face, others, small)
         found_hands = reachable_hands(found_hands, self._subject)
 
         marks = face = None
@@ -279,6 +290,26 @@ class Tracker(Closing):
             self._source, self._first_ns = name, frame.t_ns
         self._last_ns = frame.t_ns
 
+    def _bystanders(
+        self, camera: Camera, found: tuple[FaceMarks, ...], scale: tuple[float, float]
+    ) -> list[FaceMarks]:
+        """Those that are faces: one that is a palm would take the hand from whom it belongs to."""
+        return [
+            face
+            for face in found
+            if face.bystander and self._fitted(camera, _enlarged_face(face, scale)) is not None
+        ]
+
+    def _fitted(self, camera: Camera, marks: FaceMarks) -> HeadFit | None:
+        """None for what is no face."""
+        if self._canonical is None:
+            return None
+        try:
+            fit = fit_head(camera, marks.landmarks, self._canonical)
+        except ValueError:
+            return None  # Landmarks on one point or behind the camera are no face.
+        return fit if fit.error < WORST_FACE_ERROR else None
+
     def _face_pose(
         self,
         camera: Camera,
@@ -287,13 +318,8 @@ class Tracker(Closing):
         moved: npt.NDArray[np.float64] | None,
         seen: PartsSeen,
     ) -> FacePose | None:
-        if self._canonical is None:
-            return None
-        try:
-            fit = fit_head(camera, marks.landmarks, self._canonical)
-        except ValueError:
-            return None  # Landmarks on one point or behind the camera are no face.
-        if fit.error >= WORST_FACE_ERROR:
+        fit = self._fitted(camera, marks)
+        if fit is None:
             return None
         camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
         detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head, seen)
@@ -362,7 +388,9 @@ def open_face_engine(engine: str, bundle: Path, options: TrackerOptions) -> Face
         from tracking.engines.mediapipe_tasks import MediaPipeFace
 
         return MediaPipeFace(bundle, _confidences(options))
-    settings = FaceSettings(min_presence=options.min_presence, looks=options.looks)
+    settings = FaceSettings(
+        faces=options.faces, min_presence=options.min_presence, looks=options.looks
+    )
     if options.min_detection is not None:
         settings = replace(settings, min_detection=options.min_detection)
     nets = open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS, {FACE_BUNDLE: bundle})

@@ -19,7 +19,7 @@ from tracking.region import (
     hand_region_of_palm,
     overlap,
 )
-from tracking.subject import LEEWAY, Place, Subject, can_reach, hand_place, metres_between
+from tracking.subject import Place, Subject, hand_place, metres_between
 from tracking.tiles import TileTurns
 
 SAME_REGION = 0.5
@@ -111,11 +111,9 @@ class HandPipeline:
     def take(self, rgb: Picture, t_ms: int, finds: list[HandFind]) -> tuple[HandMarks, ...]:
         """`look`, for whom has asked the landmark network already: one find for each of
         `regions`, in their order."""
-        face = self._subject.face
+        company = self._subject.company
         hands = [
-            hand
-            for hand in self._believed(finds)
-            if face is None or can_reach(face, _place(hand), LEEWAY)
+            hand for hand in self._believed(finds) if company.may_have(_place(hand), followed=True)
         ]
         if self._search_is_due(t_ms, len(hands)):
             self._searched_ms = t_ms
@@ -159,10 +157,11 @@ class HandPipeline:
 
     def _subjects(self, hands: list[HandFind]) -> list[HandFind]:
         """The hands that may be the subject's, the likeliest first."""
-        face = self._subject.face
+        company = self._subject.company
+        face = company.subject
         if face is None:
             return sorted(hands, key=lambda hand: -float(np.ptp(hand.landmarks, axis=0).max()))
-        theirs = [hand for hand in hands if can_reach(face, _place(hand))]
+        theirs = [hand for hand in hands if company.may_have(_place(hand))]
         return sorted(theirs, key=lambda hand: metres_between(_place(hand), face))
 
     def _believed(self, hands: list[HandFind]) -> list[HandFind]:
