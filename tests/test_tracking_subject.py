@@ -151,6 +151,19 @@ def test_the_nearest_face_is_followed_and_kept(
     assert sizes[-1] < 0.75 * sizes[0]
 
 
+def test_an_ear_is_no_hand(shared_data: Path) -> None:
+    """The networks take this man's ear for a hand, less than half as large as one beside his face:
+    of 0.39 and 0.48 times the face's pixels a metre, hands that touch faces have 1.0."""
+    film = frames(shared_data / "faces" / "d19.mp4", 12)
+    assert HandPipeline(LiteRtNets(threads=2)).look(film[0], 1)
+    camera = Camera.from_fov((film[0].shape[1], film[0].shape[0]), name="clip")
+    with Tracker.open() as tracker:
+        for i, rgb in enumerate(film):
+            state = tracker.track(Frame(i * 33_000_000, i, camera, rgb))
+            assert state.face is not None
+            assert state.hands == ()
+
+
 def test_a_bystanders_hands_are_nobodys(pictures: list[Picture]) -> None:
     """Someone three times as far away waves behind the subject, whose own hands are down."""
     frames = [two_people(pictures[0], rgb, 1.0, 0.3) for rgb in pictures[WAVING]]
