@@ -168,6 +168,23 @@ class CalmHands:
         self._engine.close()
 
 
+class BesideItself:
+    """`tracking.engine.FaceEngine`: another one, which sees each picture and its mirror image to
+    the right of it, and answers with the face on the left."""
+
+    def __init__(self, engine: FaceEngine) -> None:
+        self._engine = engine
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        found = self._engine.look(np.concatenate([rgb, rgb[:, ::-1]], axis=1), t_ms)
+        if len(found) < 2:
+            return ()
+        return tuple(face for face in found if face.landmarks[:, 0].mean() < rgb.shape[1])
+
+    def close(self) -> None:
+        self._engine.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Both:
     """A face engine and a hand engine that look at the same frames, in one way or another."""

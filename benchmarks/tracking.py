@@ -25,6 +25,7 @@ from assets.manifest import asset_path
 from benchmarks import tracking_gpu
 from benchmarks.annotated_photographs import read_faces, read_hands
 from benchmarks.compared_trackers import (
+    BesideItself,
     Both,
     CalmHands,
     MediaPipePhotographs,
@@ -208,6 +209,7 @@ class TrackingBenchmark:
             "ours": lambda: FacePipeline(nets),
             "ours, unfiltered": lambda: FacePipeline(nets, FaceSettings(filter=None)),
             "ours, five looks": lambda: FacePipeline(nets, FaceSettings(looks=5)),
+            "ours, one of two": lambda: BesideItself(FacePipeline(nets, FaceSettings(faces=2))),
         }
         hands_by = {
             "MediaPipe": lambda: mediapipe_hands(1),

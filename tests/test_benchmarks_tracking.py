@@ -16,7 +16,7 @@ from PIL import Image
 
 from assets.manifest import asset_path
 from benchmarks.annotated_photographs import AnnotatedHand, read_faces, read_hands
-from benchmarks.compared_trackers import CalmHands, mediapipe_face, open_nets
+from benchmarks.compared_trackers import BesideItself, CalmHands, mediapipe_face, open_nets
 from benchmarks.face_layouts import (
     AFLW_19,
     COFW_29,
@@ -33,7 +33,7 @@ from benchmarks.tracking_parity import net_parity, real_inputs
 from benchmarks.tracking_report import Report, verdict
 from tracking.canonical_face import read_canonical_face
 from tracking.engine import FaceMarks, HandMarks, Picture
-from tracking.engines.face_pipeline import FacePipeline
+from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.net import NETS, Net, NetSource
 
 FACE = "models/face_landmarker.task"
@@ -334,9 +334,12 @@ def test_motion_of_the_shipped_face_is_measured() -> None:
     trackers = {
         "MediaPipe": face_track(mediapipe_face),
         "ours": face_track(lambda: FacePipeline(nets)),
+        "one of two": face_track(lambda: BesideItself(FacePipeline(nets, FaceSettings(faces=2)))),
     }
-    theirs, ours = motion_table("face", [still], trackers)
-    assert theirs.photographs == ours.photographs == 1
+    theirs, ours, beside = motion_table("face", [still], trackers)
+    assert theirs.photographs == ours.photographs == beside.photographs == 1
+    assert beside.jitter_percent == pytest.approx(ours.jitter_percent, rel=0.02)
+    assert beside.lag_ms == pytest.approx(ours.lag_ms, abs=0.5)
     for row in (theirs, ours):
         assert 0.01 < row.jitter_percent < 0.1
         assert 3.0 < row.lag_ms < 12.0

@@ -14,6 +14,7 @@ from tracking.engine import FaceMarks, Picture, subjects_face
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.face_landmarks import FaceFind
 from tracking.followed_faces import HIDDEN_MS, FollowedFaces, distinct_faces
+from tracking.net import Float32, Net
 from tracking.nets.litert import LiteRtNets
 from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.temporal_quality import StillMotion, temporal_quality
@@ -287,3 +288,48 @@ def test_finds_are_taken_as_the_pipeline_would_make_them(
         b = fed.take(rgb, STEP_MS * t, network.find(rgb, fed.regions()))
         assert np.array_equal(a[0].landmarks, b[0].landmarks)
     assert len(fed.regions()) == 1
+
+
+class CountingNets:
+    """`tracking.net.NetSource` that counts the calls of the detector."""
+
+    def __init__(self, nets: LiteRtNets) -> None:
+        self.name, self.calls = nets.name, 0
+        self._nets = nets
+
+    def open(self, network: str) -> Net:
+        net = self._nets.open(network)
+        return self._counted(net) if network == "face_detector" else net
+
+    def _counted(self, net: Net) -> Net:
+        counting = self
+
+        class Counted:
+            spec = net.spec
+
+            def __call__(self, batch: Float32) -> tuple[Float32, ...]:
+                counting.calls += 1
+                return net(batch)
+
+        return Counted()
+
+
+def test_a_followed_subject_is_searched_beside_seldom(
+    film: list[Picture], nets: LiteRtNets
+) -> None:
+    """Every 160 ms the whole picture and a tile; never where no more may be followed; each time
+    while nobody is seen."""
+    counted = [CountingNets(nets) for _ in range(2)]
+    for faces, counting in enumerate(counted, 1):
+        engine = FacePipeline(counting, FaceSettings(faces=faces))
+        engine.look(film[0], 0)
+        counting.calls = 0
+        for t in range(1, 21):
+            engine.look(film[t], 40 * t)
+    assert [counting.calls for counting in counted] == [0, 2 * 20 * 40 // 160]
+    one = counted[0]
+    engine = FacePipeline(one)
+    one.calls = 0
+    for t in range(5):
+        engine.look(np.zeros_like(film[0]), 33 * t)
+    assert one.calls > 2 * 4
