@@ -42,6 +42,7 @@ from benchmarks.tracking_accuracy import (
     PROTOCOLS,
     face_accuracy,
     hand_accuracy,
+    hands_on_faces,
     photograph,
 )
 from benchmarks.tracking_cost import Cost, Look, by_turns
@@ -140,6 +141,10 @@ class TrackingBenchmark:
             for protocol in PROTOCOLS:
                 report.show(f"hands, {name}", hand_accuracy(hands, finder, protocol))
                 report.show(f"faces, {name}", face_accuracy(faces, finder, protocol))
+        shown = [photograph(path) for path in sorted({face.picture for face in faces})]
+        shown += [rgb for film in self._face_films() for rgb in frames(film, 400)[::100]]
+        on_faces = [hands_on_faces(shown, "MediaPipe", theirs), hands_on_faces(shown, "ours", ours)]
+        report.show("hands on pictures of faces", on_faces)
         theirs.close()
         whole = {
             name: (

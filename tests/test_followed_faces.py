@@ -214,6 +214,32 @@ def test_two_faces_tremble_and_lag_as_little_as_each_alone(
         assert a.jitter < 0.5 * temporal_quality(raw, MOTION).jitter, "it is filtered"
 
 
+@pytest.mark.slow
+def test_two_real_people_are_followed_as_each_alone(shared_data: Path, nets: LiteRtNets) -> None:
+    people = [frames(shared_data / "faces" / name, 45) for name in ("d6.mp4", "d12.mp4")]
+    stage = [(480, 480), (400, 400)]
+    people = [
+        [np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8) for rgb in film]
+        for film, size in zip(people, stage, strict=True)
+    ]
+    together = FacePipeline(nets, FaceSettings(faces=2))
+    alone = [FacePipeline(nets) for _ in people]
+    apart: list[list[float]] = [[], []]
+    for t, (one, other) in enumerate(zip(*people, strict=True)):
+        rgb = np.zeros((480, 880, 3), np.uint8)
+        rgb[:, :480], rgb[40:440, 480:] = one, other
+        found = together.look(rgb, STEP_MS * t)
+        assert [face.bystander for face in found] == [False, True]
+        for k, (face, engine, own, corner) in enumerate(
+            zip(found, alone, (one, other), ((0, 0), (480, 40)), strict=True)
+        ):
+            (single,) = engine.look(own, STEP_MS * t)
+            moved = face.landmarks[:, :2] - corner - single.landmarks[:, :2]
+            apart[k].append(float(np.linalg.norm(moved, axis=1).mean()))
+    assert np.mean(apart[0][5:]) < 0.3
+    assert np.mean(apart[1][5:]) < 0.3
+
+
 def seen(found: tuple[FaceMarks, ...]) -> list[tuple[int, bool]]:
     """Middle of each face, pixels, and whether it is a bystander's."""
     return [(round(float(face.landmarks[:, 0].mean())), face.bystander) for face in found]
