@@ -219,3 +219,20 @@ def test_the_hands_of_who_sits_beside_the_subject_are_nobodys(
         assert found[2] == [0] * len(frames)
     else:
         assert found[2] == [2] * len(frames)
+
+
+def test_a_covered_subject_is_nobody_else_and_keeps_its_hands(pictures: list[Picture]) -> None:
+    """Something covers its face for a third of a second; the bystander waves too."""
+    frames = [two_people(rgb, rgb, 1.0, 0.9) for rgb in (*pictures[WAVING], *pictures[WAVING])]
+    for rgb in frames[5:15]:
+        rgb[40:400, 200:440] = 90
+    camera = Camera.from_fov((frames[0].shape[1], frames[0].shape[0]), name="clip")
+    with Tracker.open(TrackerOptions(faces=2)) as tracker:
+        states = [
+            tracker.track(Frame(i * 33_000_000, i, camera, rgb)) for i, rgb in enumerate(frames)
+        ]
+    assert [state.face is not None for state in states] == [True] * 5 + [False] * 10 + [True] * 5
+    for state in states:
+        assert state.face is None or state.face.world_from_head.xyz[0] < -0.2
+        assert len(state.hands) == 2
+        assert all(hand.joints[:, 0].mean() < 0.0 for hand in state.hands)
