@@ -18,12 +18,13 @@ from assets.manifest import asset_path
 from tracking import engine_choice
 from tracking.association import hand_size
 from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
+from tracking.engine_lanes import FACE_ENGINES, FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import FACE_ENGINES, FACE_THREADS, HAND_THREADS, TrackerOptions
+from tracking.tracker import TrackerOptions
 
 Float32 = npt.NDArray[np.float32]
 

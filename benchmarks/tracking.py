@@ -58,9 +58,9 @@ from benchmarks.tracking_motion import (
 from benchmarks.tracking_parity import LANDMARKS, net_parity, pipeline_parity, real_inputs
 from benchmarks.tracking_report import Report, bar_table
 from tracking.engine import HandEngine, Picture
+from tracking.engine_lanes import FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
-from tracking.tracker import FACE_THREADS, HAND_THREADS
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
 OURS = ("litert", "openvino", "torch")

@@ -75,6 +75,26 @@ class HandEngine(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonMarks:
+    """What one engine for face and hands sees in one picture."""
+
+    faces: tuple[FaceMarks, ...]
+    """As `FaceEngine.look`."""
+    hands: tuple[HandMarks, ...]
+    """As `HandEngine.look`."""
+
+
+class PersonEngine(Protocol):
+    """Looks for faces and hands at once. Called from one thread only."""
+
+    def look(self, rgb: Picture, t_ms: int) -> PersonMarks:
+        """As `FaceEngine.look`."""
+        ...
+
+    def close(self) -> None: ...
+
+
 SMALLEST_SIDE = 16
 """Pixels; engines find nothing in less, and MediaPipe's graph dies of an empty picture."""
 

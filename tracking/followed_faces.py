@@ -61,6 +61,13 @@ class _Followed:
     """Of the last picture, as the network said it."""
     filter: OneEuro | None
 
+    def calm(self, t_ms: int) -> Array:
+        if self.find.filtered is not None:
+            return self.find.filtered.landmarks
+        if self.filter is None:
+            return self.find.landmarks
+        return self.filter.filter(t_ms * 1_000_000, self.find.landmarks, self.find.extent())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hidden:
@@ -145,12 +152,7 @@ class FollowedFaces:
     def calm(self, t_ms: int) -> list[CalmFace]:
         """The followed faces in the order of `finds`; once a picture."""
         return [
-            CalmFace(
-                face.find.landmarks
-                if face.filter is None
-                else face.filter.filter(t_ms * 1_000_000, face.find.landmarks, face.find.extent()),
-                bystander=k > 0 or self._hidden is not None,
-            )
+            CalmFace(face.calm(t_ms), bystander=k > 0 or self._hidden is not None)
             for k, face in enumerate(self._faces)
         ]
 

@@ -18,25 +18,12 @@ from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tracking.association import hand_size, one_hand_a_side, reachable_hands
 from tracking.canonical_face import CanonicalFace, read_canonical_face
-from tracking.engine import (
-    SMALLEST_SIDE,
-    FaceEngine,
-    FaceMarks,
-    HandEngine,
-    HandMarks,
-    Picture,
-    subjects_face,
-)
-from tracking.engine_choice import chosen_engine, open_nets
-from tracking.engine_slot import EngineSlot
-from tracking.engines.face_pipeline import FacePipeline, FaceSettings
-from tracking.engines.hand_pipeline import HandPipeline, HandSettings
-from tracking.engines.mediapipe_tasks import (
-    FACE_NETWORKS,
-    HAND_NETWORKS,
-    Confidences,
-    require_bundle,
-)
+from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture, subjects_face
+from tracking.engine_choice import chosen_engine, has_cuda
+from tracking.engine_lanes import Wanted, lanes_of
+from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FaceSettings
+from tracking.engines.hand_pipeline import MEDIAPIPE_HANDS, HandSettings
+from tracking.engines.mediapipe_tasks import FACE_NETWORKS, HAND_NETWORKS, require_bundle
 from tracking.face_details import FaceDetails
 from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import HAND_LENGTH, lies_on_face, place_hand
@@ -53,12 +40,6 @@ from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
 LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
-FACE_THREADS, HAND_THREADS = 1, 2
-"""Of each network on a processor: face and hands are looked for at the same time, and two hands
-take more than twice as long as a face."""
-FACE_ENGINES = {"openvino": "litert"}
-"""What runs the face's networks where that differs: they gain nothing by bfloat16, and OpenVINO
-takes 1.4 times LiteRT's CPU time for them (`benchmarks.tracking`, part cost)."""
 MOST_FACES = 6
 """That are followed: each costs as much as the first."""
 WORST_FACE_ERROR = 0.125
@@ -83,9 +64,10 @@ class TrackerOptions:
     pipeline begins with less, because its landmark networks judge what the detectors find."""
     min_presence: float = 0.5
     """0..1, of the landmark model that there is one."""
-    looks: int = 1
+    looks: int | None = None
     """At each face and hand in a frame, 1 to 5, whose landmarks are averaged: five tremble less by
-    a third, without lag, and cost five times as much. 1 with MediaPipe."""
+    a third, without lag, and cost a processor five times as much. By default 5 on CUDA, where they
+    are one launch, and 1 elsewhere. 1 with MediaPipe."""
     look_for_hands_every_ms: int = 160
     """Milliseconds between searches while fewer than `hands` are seen (the search costs more than a
     face); a hand that is seen is followed in every frame."""
@@ -120,7 +102,9 @@ class TrackerOptions:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ValueError(f"TrackerOptions.{name}: expected 0 to 1, got {value!r}")
-        if not 1 <= self.looks <= len(SHAKES) or (self.engine == "mediapipe" and self.looks != 1):
+        if self.looks is not None and (
+            not 1 <= self.looks <= len(SHAKES) or (self.engine == "mediapipe" and self.looks != 1)
+        ):
             raise ValueError(
                 f"TrackerOptions.looks: expected 1 to {len(SHAKES)}, 1 with mediapipe, "
                 f"got {self.looks!r}"
@@ -153,13 +137,11 @@ class Tracker(Closing):
         self._subject = Subject()
         self._canonical: CanonicalFace | None = None
         self._face_flow: LandmarkFlow | None = None
-        self._face_slot: EngineSlot[tuple[FaceMarks, ...]] | None = None
-        self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
         self._hand_fitting = HandFitting(options.own_hands)
         self.details = FaceDetails(options.neutral)
         """Of the face; `details.ask_neutral` learns the person's rest."""
         self._closed = False
-        self._prepare_engines()
+        self._lanes = lanes_of(self._wanted(), self._subject)
         self._begin()
 
     @staticmethod
@@ -185,8 +167,7 @@ class Tracker(Closing):
     def close(self) -> None:
         """End the engines and their threads, within seconds even if they hang. Idempotent."""
         self._closed = True
-        for slot in self._slots():
-            slot.close()
+        self._lanes.close()
 
     def track(self, frame: Frame) -> TrackedState:
         """What is seen in this frame, in the world of its camera.
@@ -209,14 +190,13 @@ class Tracker(Closing):
         self._last_ms = max((frame.t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
         scale = frame.camera.size[0] / picture.shape[1], frame.camera.size[1] / picture.shape[0]
 
-        for slot in self._slots():
-            slot.ask(picture, self._last_ms)
-        found_faces = self._face_slot.answer() if self._face_slot is not None else ()
+        self._lanes.ask(picture, self._last_ms)
+        found_faces = self._lanes.faces()
         found_face = subjects_face(found_faces)
         moved = None
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
-        found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
+        found_hands = self._lanes.hands()
         others = self._bystanders(frame.camera, found_faces, scale)
         small = frame.camera.scaled((picture.shape[1], picture.shape[0]))
         self._subject.follow(found_face, others, small)
@@ -238,28 +218,26 @@ class Tracker(Closing):
         hands = tuple(_as_seen(hand, picture, frame.camera, scale) for hand in hands)
         return TrackedState(frame.t_ns, frame.camera.name, face, hands)
 
-    def _prepare_engines(self) -> None:
+    def _wanted(self) -> Wanted:
+        """The engines, whose models are looked through here."""
         o = self._options
+        bundles: dict[str, Path] = {}
         if o.faces:
-            face_model = o.face_model or asset_path(FACE_BUNDLE)
-            require_bundle(face_model, FACE_NETWORKS)
-            self._canonical = read_canonical_face(face_model)
+            bundles[FACE_BUNDLE] = o.face_model or asset_path(FACE_BUNDLE)
+            require_bundle(bundles[FACE_BUNDLE], FACE_NETWORKS)
+            self._canonical = read_canonical_face(bundles[FACE_BUNDLE])
             if o.face_flow is not None:
                 self._face_flow = LandmarkFlow(self._canonical.vertices, o.face_flow)
-            self._face_slot = EngineSlot(
-                "tracking-face", lambda: open_face_engine(self.engine, face_model, o), o.patience_s
-            )
         if o.hands:
-            hand_model = o.hand_model or asset_path(HAND_BUNDLE)
-            require_bundle(hand_model, HAND_NETWORKS)
-            self._hand_slot = EngineSlot(
-                "tracking-hands",
-                lambda: open_hand_engine(self.engine, hand_model, o, self._subject),
-                o.patience_s,
-            )
-
-    def _slots(self) -> list[EngineSlot[tuple[FaceMarks, ...]] | EngineSlot[tuple[HandMarks, ...]]]:
-        return [slot for slot in (self._face_slot, self._hand_slot) if slot is not None]
+            bundles[HAND_BUNDLE] = o.hand_model or asset_path(HAND_BUNDLE)
+            require_bundle(bundles[HAND_BUNDLE], HAND_NETWORKS)
+        return Wanted(
+            self.engine,
+            face_settings(self.engine, o) if o.faces else None,
+            hand_settings(self.engine, o) if o.hands else None,
+            bundles,
+            o.patience_s,
+        )
 
     def _begin(self) -> None:
         """New engines and no memory."""
@@ -273,11 +251,8 @@ class Tracker(Closing):
         self.details.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
-        for slot in self._slots():
-            slot.begin()
         try:
-            for slot in self._slots():
-                slot.wait()
+            self._lanes.begin()
         except BaseException:
             self.close()
             raise
@@ -382,45 +357,38 @@ class Tracker(Closing):
         return OneEuro(self._options.hand_filter), OneEuro(self._options.hand_filter)
 
 
-def open_face_engine(engine: str, bundle: Path, options: TrackerOptions) -> FaceEngine:
-    """Raises ValueError for a damaged bundle, RuntimeError when the engine cannot run it."""
-    if engine == "mediapipe":
-        from tracking.engines.mediapipe_tasks import MediaPipeFace
-
-        return MediaPipeFace(bundle, _confidences(options))
-    settings = FaceSettings(
-        faces=options.faces, min_presence=options.min_presence, looks=options.looks
-    )
-    if options.min_detection is not None:
-        settings = replace(settings, min_detection=options.min_detection)
-    nets = open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS, {FACE_BUNDLE: bundle})
-    return FacePipeline(nets, settings)
-
-
-def open_hand_engine(
-    engine: str, bundle: Path, options: TrackerOptions, subject: Subject
-) -> HandEngine:
-    """As `open_face_engine`; `subject`: whose hands."""
-    every_ms = options.look_for_hands_every_ms
-    if engine == "mediapipe":
-        from tracking.engines.mediapipe_tasks import MediaPipeHands
-
-        return MediaPipeHands(bundle, _confidences(options), options.hands, every_ms)
-    settings = HandSettings(
-        hands=options.hands,
+def face_settings(engine: str, options: TrackerOptions) -> FaceSettings:
+    """What these options come to for one of the engines."""
+    settings = MEDIAPIPE_FACE if engine == "mediapipe" else FaceSettings()
+    return replace(
+        settings,
+        faces=options.faces,
+        min_detection=_unless_none(options.min_detection, settings.min_detection),
         min_presence=options.min_presence,
-        search_every_ms=every_ms,
-        looks=options.looks,
+        looks=_looks(engine, options),
     )
-    if options.min_detection is not None:
-        settings = replace(settings, min_detection=options.min_detection)
-    return HandPipeline(open_nets(engine, HAND_THREADS, {HAND_BUNDLE: bundle}), settings, subject)
 
 
-def _confidences(options: TrackerOptions) -> Confidences:
-    return Confidences(
-        0.5 if options.min_detection is None else options.min_detection, options.min_presence
+def hand_settings(engine: str, options: TrackerOptions) -> HandSettings:
+    """As `face_settings`."""
+    settings = MEDIAPIPE_HANDS if engine == "mediapipe" else HandSettings()
+    return replace(
+        settings,
+        hands=options.hands,
+        min_detection=_unless_none(options.min_detection, settings.min_detection),
+        min_presence=options.min_presence,
+        search_every_ms=options.look_for_hands_every_ms,
+        looks=_looks(engine, options),
     )
+
+
+def _looks(engine: str, options: TrackerOptions) -> int:
+    afforded = len(SHAKES) if engine == "torch" and has_cuda() else 1
+    return afforded if options.looks is None else options.looks
+
+
+def _unless_none(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _picture(frame: Frame) -> Picture:

@@ -89,6 +89,11 @@ class FacePipeline:
         """Where the faces that are followed are to be looked for in the next picture."""
         return self._faces.regions()
 
+    def followed(self) -> list[FaceFind]:
+        """The faces of the last picture, unfiltered, in the order of `regions`: of those that
+        `take` was given, and new ones."""
+        return self._faces.finds()
+
     def take(self, rgb: Picture, t_ms: int, finds: list[FaceFind]) -> tuple[FaceMarks, ...]:
         """`look`, for whom has asked the landmark network already: one find for each of
         `regions`, in their order."""
@@ -99,10 +104,12 @@ class FacePipeline:
         return tuple(
             FaceMarks(
                 face.landmarks.astype(np.float32),
-                self._landmarks.blendshapes(face.landmarks),
+                self._landmarks.blendshapes(face.landmarks)
+                if find.filtered is None
+                else find.filtered.blendshapes,
                 face.bystander,
             )
-            for face in self._faces.calm(t_ms)
+            for find, face in zip(self.followed(), self._faces.calm(t_ms), strict=True)
         )
 
     def look_all(self, rgb: Picture) -> tuple[FaceMarks, ...]:

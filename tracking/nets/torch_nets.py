@@ -47,6 +47,7 @@ class TorchNets:
             raise ValueError(f"TorchNets: expected dtype {' or '.join(DTYPES)}, got {dtype!r}")
         self.dtype: torch.dtype = getattr(torch, chosen)
         self._bundles = bundles or {}
+        self._modules: dict[str, fx.GraphModule] = {}
 
     def open(self, network: str) -> TorchNet:
         """See `NetSource`."""
@@ -55,7 +56,13 @@ class TorchNets:
 
     def module(self, network: str) -> fx.GraphModule:
         """The network as a module on the device: (N, *spec.input_shape) float32 -> for each of
-        `spec.outputs` (N, size) float32. For callers that keep tensors on the device."""
+        `spec.outputs` (N, size) float32. For callers that keep tensors on the device. Made once,
+        so that whoever asks shares the weights."""
+        if network not in self._modules:
+            self._modules[network] = self._made(network)
+        return self._modules[network]
+
+    def _made(self, network: str) -> fx.GraphModule:
         import torch
 
         from tracking.nets.tflite_lowering import lower
