@@ -28,6 +28,7 @@ from benchmarks.film_frames import STAGE, frames, side_by_side, to_and_fro
 from benchmarks.tracking import TrackingBenchmark
 from benchmarks.tracking_accuracy import hand_accuracy
 from benchmarks.tracking_cost import by_turns
+from benchmarks.tracking_gpu import TrackingGpu
 from benchmarks.tracking_motion import face_track, motion_table
 from benchmarks.tracking_parity import net_parity, real_inputs
 from benchmarks.tracking_report import Report, verdict
@@ -358,3 +359,12 @@ def test_a_run_without_real_data(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert document["bars"][0]["ours"] == "unmeasured"
     assert TrackingBenchmark(("speed",)).main() == 2
     assert "expected one of accuracy, parity" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_cuda_benchmark_runs_dry(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its engine finds the face and both hands of its own picture, as MediaPipe does."""
+    TrackingGpu(device="cpu", frames=1, cameras=(2,)).main()
+    said = capsys.readouterr().out
+    assert said.count("found 3 of 3") == 3
+    assert "2 cameras: " in said
