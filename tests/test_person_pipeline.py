@@ -140,13 +140,13 @@ def test_five_looks_are_the_two_pipelines(demo_clip: Path) -> None:
 
 
 def test_each_of_several_faces_has_its_filter(demo_clip: Path) -> None:
-    """Two people, of whom the subject leaves and comes back."""
+    """Two people: the subject leaves and comes back, then the other."""
     film: Film = []
-    for k, rgb in enumerate(frames(demo_clip, *range(0, 60, 3))):
+    for k, rgb in enumerate(frames(demo_clip, *range(0, 72, 3))):
         small = cv2.resize(rgb, (448, 336), interpolation=cv2.INTER_AREA)
         beside = np.zeros((480, 1088, 3), np.uint8)
         beside[:, :640] = 0 if 8 <= k < 12 else rgb
-        beside[:336, 640:] = small[:, ::-1]
+        beside[:336, 640:] = 0 if 15 <= k < 18 else small[:, ::-1]
         film.append((70 * k, beside))
     settings = FaceSettings(faces=2, search_every_ms=100)
     apart, seen = _compared(film, TorchNets(), settings, HandSettings(hands=1))
