@@ -17,7 +17,14 @@ import numpy.typing as npt
 from assets.manifest import asset_path
 from tracking import engine_choice
 from tracking.association import hand_size
-from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
+from tracking.engine import (
+    FaceEngine,
+    FaceMarks,
+    HandEngine,
+    HandMarks,
+    PersonEngine,
+    Picture,
+)
 from tracking.engine_lanes import FACE_ENGINES, FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
@@ -209,8 +216,14 @@ class Both:
         self.hands.close()
 
 
-def open_both(engine: str) -> Both:
-    """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads."""
+def open_both(engine: str) -> Both | PersonEngine:
+    """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads; of
+    torch, one engine for both."""
+    if engine == "torch":
+        from tracking.engines.person_pipeline import PersonPipeline
+
+        nets = engine_choice.open_torch_nets({})
+        return PersonPipeline(nets, FaceSettings(), HandSettings())
     return Both(
         FacePipeline(open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS)),
         HandPipeline(open_nets(engine, HAND_THREADS)),

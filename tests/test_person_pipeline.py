@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from tracking.engine import PersonMarks, Picture
 from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.person_pipeline import PersonPipeline
+from tracking.net import NETS
 from tracking.nets.device_nets import DeviceNets
 from tracking.nets.device_pictures import DevicePictures
 from tracking.nets.torch_nets import TorchNets
@@ -194,6 +196,76 @@ def test_a_bad_picture_is_an_error_and_the_next_good_one_is_tracked(demo_clip: P
         assert (len(marks.faces), len(marks.hands)) == (1, 1)
     nothing = engine.look(np.zeros((16, 16, 3), np.uint8), 900)
     assert (nothing.faces, nothing.hands) == ((), ())
+
+
+class BrokenOff(Exception):
+    pass
+
+
+class WildNets(TorchNets):
+    """Networks that say anything: huge numbers, and what is no number. Some answers break off."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._rng = np.random.default_rng(seed)
+        self.breaks = True
+
+    def module(self, network: str) -> Any:
+        spec, rng = NETS[network], self._rng
+
+        def said(size: int, count: int) -> np.ndarray:
+            if size == 1 and rng.random() < 0.9:
+                return rng.uniform(0.6, 1.2, (count, 1))  # Presence, and sides.
+            some = rng.normal(128.0, 60.0, (count, size))
+            kind = rng.integers(6)
+            if kind == 0:
+                some *= rng.choice([1e4, 1e20, 1e36])
+            elif kind == 1 and size % 3 == 0:
+                some.reshape(count, -1, 3)[:, :, 2] = rng.choice([np.nan, np.inf])
+            elif kind == 2:
+                some[rng.random(some.shape) < 0.1] = np.nan
+            return some
+
+        def module(batch: torch.Tensor) -> list[torch.Tensor]:
+            if self.breaks and rng.random() < 0.05:
+                raise BrokenOff
+            return [
+                torch.from_numpy(said(size, len(batch)).astype(np.float32))
+                for size in spec.output_sizes
+            ]
+
+        return module
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_that_say_anything_are_survived(seed: int) -> None:
+    """What is said of faces and hands is finite, and an answer that breaks off leaves the filters
+    with the faces that they are of."""
+    nets = WildNets(seed)
+    engine = PersonPipeline(
+        nets,
+        FaceSettings(faces=3, passes=1, tiles=(1,), search_every_ms=0),
+        HandSettings(passes=1, tiles=(1,), search_every_ms=0),
+    )
+    rng = np.random.default_rng(seed)
+    seen = broken = 0
+    for k in range(60):
+        nets.breaks = k < 50
+        try:
+            marks = engine.look(rng.integers(0, 256, (48, 64, 3), np.uint8), 40 * k)
+        except BrokenOff:
+            broken += 1
+            continue
+        seen += len(marks.faces) + len(marks.hands)
+        for face in marks.faces:
+            assert np.isfinite(face.landmarks).all()
+            assert np.isfinite(face.blendshapes).all()
+        for hand in marks.hands:
+            assert np.isfinite(hand.landmarks).all()
+            assert np.isfinite(hand.shape).all()
+    assert seen > 5
+    assert broken > 2
 
 
 def _states(clip: Path, engine: str, step: int, count: int) -> Iterator[TrackedState]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ class FilteredFace:
     """(52,) float32 0..1 in the order of `FACE_SHAPES`, of these landmarks."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FaceFind:
     """What the network says of one region."""
 
@@ -60,7 +61,15 @@ class FaceFind:
 
     def region(self) -> Region:
         """Where to look for it in the next picture."""
+        return self._region
+
+    @cached_property
+    def _region(self) -> Region:
         return face_region_of_landmarks(self.landmarks[:, :2])
+
+    def is_sound(self) -> bool:
+        """Whether all is finite and its region can be cut out: a damaged network says anything."""
+        return self.region().usable() and bool(np.isfinite(self.landmarks).all())
 
     def extent(self) -> float:
         """Pixels: mean of the width and height of the box round the landmarks."""

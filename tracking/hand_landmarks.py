@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class HandFind:
     """What the network says of one region."""
 
@@ -32,7 +33,16 @@ class HandFind:
 
     def region(self) -> Region:
         """Where to look for it in the next picture."""
+        return self._region
+
+    @cached_property
+    def _region(self) -> Region:
         return hand_region_of_landmarks(self.landmarks)
+
+    def is_sound(self) -> bool:
+        """Whether all is finite and its region can be cut out: a damaged network says anything."""
+        numbers = self.landmarks, self.shape, self.right
+        return self.region().usable() and all(np.isfinite(each).all() for each in numbers)
 
 
 class HandLandmarks:

@@ -163,7 +163,7 @@ class FacePipeline:
         return faces
 
     def _believes(self, face: FaceFind) -> bool:
-        return face.presence >= self._settings.min_presence and face.region().usable()
+        return face.presence >= self._settings.min_presence and face.is_sound()
 
 
 def _first_region(detection: Detection) -> Region:

@@ -145,7 +145,7 @@ class HandPipeline:
                 regions.append(region)
         hands = self._landmarks.find(rgb, regions[:MOST_PALMS])
         for _ in range(s.passes - 1):
-            before = [h for h in hands if h.presence >= HOPELESS and h.region().usable()]
+            before = [h for h in hands if h.presence >= HOPELESS and h.is_sound()]
             hands = self._landmarks.find(rgb, [hand.region() for hand in before])
             hands = [h for h, b in zip(hands, before, strict=True) if _apart(h, b) < SETTLED]
         hands = [hand for hand in self._believed(hands) if hand.presence >= s.min_first_presence]
@@ -168,7 +168,7 @@ class HandPipeline:
         return [
             hand
             for hand in hands
-            if hand.presence >= self._settings.min_presence and hand.region().usable()
+            if hand.presence >= self._settings.min_presence and hand.is_sound()
         ]
 
 

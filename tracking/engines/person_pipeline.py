@@ -8,7 +8,7 @@ device already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,8 +70,6 @@ class PersonPipeline:
         self._asked.shown.show(rgb, frame.pictures)
         faces, hands = self._followed(frame, t_ms)
         found_faces = () if self._faces is None else self._faces.take(rgb, t_ms, faces)
-        if self._faces is not None:
-            self._filters.go_on(t_ms, faces, self._faces.followed())
         found_hands = () if self._hands is None else self._hands.take(rgb, t_ms, hands)
         return PersonMarks(found_faces, found_hands)
 
@@ -92,15 +90,17 @@ class PersonPipeline:
         """What the device says of every region that either pipeline follows."""
         faces = [] if self._faces is None else self._faces.regions()
         hands = [] if self._hands is None else self._hands.regions()
+        uses = self._filters.of([] if self._faces is None else self._faces.followed())
         if not faces and not hands:
+            self._filters.used(t_ms, [])
             return [], []
         matrices = self._matrices(faces, FACE_CUT) + self._matrices(hands, HAND_CUT)
         answers = frame(
             SteadyRegions(
                 np.zeros(len(matrices), np.int64),
                 np.array(matrices),
-                self._filters.slots(),
-                self._filters.seconds(t_ms),
+                np.array([use.slot for use in uses], np.int64),
+                np.array([self._filters.seconds(use, t_ms) for use in uses], np.float64),
             )
         )
         found_faces = (
@@ -109,7 +109,7 @@ class PersonPipeline:
         found_hands = (
             hand_finds(answers.hands, hands, self._looks, HAND_CUT) if answers.hands else []
         )
-        return [
+        found_faces = [
             FaceFind(
                 find.landmarks,
                 find.presence,
@@ -118,7 +118,9 @@ class PersonPipeline:
             for find, landmarks, scores in zip(
                 found_faces, answers.filtered, answers.blendshapes, strict=True
             )
-        ], found_hands
+        ]
+        self._filters.used(t_ms, found_faces)
+        return found_faces, found_hands
 
     def _matrices(self, regions: Sequence[Region], cut: Cut) -> list[npt.NDArray[np.float64]]:
         return [
@@ -129,44 +131,49 @@ class PersonPipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
+class FilterUse:
+    """Of a filter on the device by a face."""
+
     slot: int
     t_ms: int
     """When it was last used."""
 
 
 class FaceFilters:
-    """Which filter on the device is whose."""
+    """Which filter on the device is whose. For each picture call `of`, then `used`; a picture that
+    broke off between the two, or after them, does no harm."""
 
     def __init__(self, nets: TorchNets, most: int, options: OneEuroOptions | None) -> None:
         """For at most so many faces; `options` None: filters that let everything through."""
         self.on_device = DeviceOneEuro(most, (478, 3), options or OneEuroOptions(), nets.device)
         self._filters = options is not None
-        self._uses: list[_Use] = []
+        self._known: list[tuple[FaceFind, FilterUse]] = []
+        self._last_ms = 0
 
-    def slots(self) -> npt.NDArray[np.int64]:
-        """(faces,) int64 of the followed faces, in their order."""
-        return np.array([use.slot for use in self._uses], np.int64)
-
-    def seconds(self, t_ms: int) -> npt.NDArray[np.float64]:
-        """(faces,) float64 since each was last used; 0 where it begins anew."""
-        return np.array(
-            [
-                bridged_seconds(use.t_ms * 1_000_000, t_ms * 1_000_000) if self._filters else 0.0
-                for use in self._uses
-            ]
-        )
-
-    def go_on(self, t_ms: int, asked: Sequence[FaceFind], followed: Sequence[FaceFind]) -> None:
-        """Of the faces that the device was asked about, and of those followed now: whose filters
-        go on, whose are free, and who gets one of these."""
-        before = {id(find): use.slot for find, use in zip(asked, self._uses, strict=True)}
-        kept = {before[id(find)] for find in followed if id(find) in before}
+    def of(self, followed: Sequence[FaceFind]) -> list[FilterUse]:
+        """Those of the faces that are followed from the last picture, in their order. Of the finds
+        that `used` was given the filters go on; the others were detected since, and begin."""
+        known = {id(find): use for find, use in self._known}
+        kept = {known[id(find)].slot for find in followed if id(find) in known}
         free = iter(sorted(set(range(self.on_device.spare)) - kept))
-        self._uses = []
-        for find in followed:
-            slot = before.get(id(find))
-            if slot is None:
-                slot = next(free)
-                self.on_device.begin(slot, find.landmarks)
-            self._uses.append(_Use(slot, t_ms))
+        self._known = [(find, known.get(id(find)) or self._begun(find, free)) for find in followed]
+        return [use for _, use in self._known]
+
+    def seconds(self, use: FilterUse, t_ms: int) -> float:
+        """Since it was used; 0 where it begins anew."""
+        if not self._filters:
+            return 0.0
+        return bridged_seconds(use.t_ms * 1_000_000, t_ms * 1_000_000)
+
+    def used(self, t_ms: int, finds: Sequence[FaceFind]) -> None:
+        """What the device now says of the faces that `of` was last asked about."""
+        self._last_ms = t_ms
+        self._known = [
+            (find, FilterUse(use.slot, t_ms))
+            for find, (_, use) in zip(finds, self._known, strict=True)
+        ]
+
+    def _begun(self, find: FaceFind, free: Iterator[int]) -> FilterUse:
+        use = FilterUse(next(free), self._last_ms)
+        self.on_device.begin(use.slot, find.landmarks)
+        return use

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tracking.net import Float32, NetSpec, require_batch
 from tracking.nets.bundle import bundle_of, network_bytes
 from tracking.nets.tflite_graph import read_graph
@@ -139,6 +137,9 @@ class _RecordedBatch:
 
 def divided(numbers: Float32, shapes: list[tuple[int, int]]) -> tuple[Float32, ...]:
     """Outputs that lie one behind the other, each copied in its own shape."""
-    ends = np.cumsum([rows * size for rows, size in shapes])
-    parts = np.split(numbers, ends[:-1])
-    return tuple(part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True))
+    parts: list[Float32] = []
+    first = 0
+    for rows, size in shapes:
+        parts.append(numbers[first : first + rows * size].reshape(rows, size).copy())
+        first += rows * size
+    return tuple(parts)
