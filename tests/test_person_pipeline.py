@@ -198,7 +198,7 @@ def test_a_bad_picture_is_an_error_and_the_next_good_one_is_tracked(demo_clip: P
     assert (nothing.faces, nothing.hands) == ((), ())
 
 
-class BrokenOff(Exception):
+class BrokenOffError(Exception):
     pass
 
 
@@ -228,7 +228,7 @@ class WildNets(TorchNets):
 
         def module(batch: torch.Tensor) -> list[torch.Tensor]:
             if self.breaks and rng.random() < 0.05:
-                raise BrokenOff
+                raise BrokenOffError
             return [
                 torch.from_numpy(said(size, len(batch)).astype(np.float32))
                 for size in spec.output_sizes
@@ -238,7 +238,7 @@ class WildNets(TorchNets):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_networks_that_say_anything_are_survived(seed: int) -> None:
     """What is said of faces and hands is finite, and an answer that breaks off leaves the filters
     with the faces that they are of."""
@@ -254,7 +254,7 @@ def test_networks_that_say_anything_are_survived(seed: int) -> None:
         nets.breaks = k < 50
         try:
             marks = engine.look(rng.integers(0, 256, (48, 64, 3), np.uint8), 40 * k)
-        except BrokenOff:
+        except BrokenOffError:
             broken += 1
             continue
         seen += len(marks.faces) + len(marks.hands)
