@@ -317,3 +317,17 @@ def test_replaying_is_bit_identical_and_leaves_no_thread(demo_clip: Path) -> Non
         assert [h.joints.tobytes() for h in a.hands] == [h.joints.tobytes() for h in b.hands]
     started = set(threading.enumerate()) - before
     assert not [thread.name for thread in started if thread.name.startswith("tracking-")]
+
+
+@pytest.mark.gpu
+def test_on_cuda_the_tracker_says_what_litert_says(demo_clip: Path) -> None:
+    """In float16, with five looks."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    both = zip(_states(demo_clip, "torch", 5, 60), _states(demo_clip, "litert", 5, 60), strict=True)
+    for ours, theirs in both:
+        assert ours.face is not None
+        assert theirs.face is not None
+        assert [hand.side for hand in ours.hands] == [hand.side for hand in theirs.hands]
+        # Five looks err less than one: they are not the same.
+        assert np.abs(ours.face.landmarks - theirs.face.landmarks).mean() <= 0.003

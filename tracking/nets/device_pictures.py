@@ -28,14 +28,12 @@ class DevicePictures:
             )
         self.device = device
         self.size = width, height
-        apart = device.type == "cuda"
         first, shape = 8 * numbers, (cameras, height, width, 3)
         total = first + cameras * height * width * 3
-        self._staging = torch.zeros(total, dtype=torch.uint8, pin_memory=apart)
-        # On a CPU the networks read the host's memory itself.
-        self._there = (
-            torch.zeros(total, dtype=torch.uint8, device=device) if apart else self._staging
-        )
+        pinned = device.type == "cuda"
+        self._staging = torch.zeros(total, dtype=torch.uint8, pin_memory=pinned)
+        # Also where the device is the processor, which then does just what CUDA does.
+        self._there = torch.zeros(total, dtype=torch.uint8, device=device)
         staged = self._staging.numpy()
         self.staged_numbers: npt.NDArray[np.uint8] = staged[:first]
         """(8 * numbers,) uint8: write them here before `upload`."""
@@ -54,8 +52,7 @@ class DevicePictures:
     def upload(self) -> None:
         """Begin to copy pictures and numbers to the device. Whoever then waits for an answer from
         the device (`replay.finish`) may show the next ones."""
-        if self._there is not self._staging:
-            self._there.copy_(self._staging, non_blocking=True)
+        self._there.copy_(self._staging, non_blocking=True)
         self._is_there = True
 
     def upload_once(self) -> None:
