@@ -30,7 +30,7 @@ from tracking.evaluation import rotation_error_deg
 from tracking.head_pose import RIGID_LANDMARKS
 from tracking.nets.litert import LiteRtNets
 from tracking.subject import Subject
-from tracking.tracker import Tracker, TrackerOptions
+from tracking.tracker import Tracker, TrackerOptions, face_settings, hand_settings
 from tracking.visibility import ALL_SEEN
 
 FACE = "models/face_landmarker.task"
@@ -462,3 +462,31 @@ def test_openvino_runs_the_hands_and_litert_the_face(monkeypatch: pytest.MonkeyP
         engine_lanes.open_face_engine(wanted).close()
         engine_lanes.open_hand_engine(wanted, Subject()).close()
     assert asked == ["litert", "openvino", "litert", "litert"]
+
+
+@pytest.mark.parametrize(("cuda", "engine", "looks", "expected"), [
+    (True, "torch", None, 5), (True, "torch", 2, 2), (True, "litert", None, 1),
+    (False, "torch", None, 1), (False, "torch", 5, 5), (True, "mediapipe", None, 1),
+])  # fmt: skip
+def test_five_looks_are_taken_where_they_are_afforded(
+    cuda: bool, engine: str, looks: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.tracker.has_cuda", lambda: cuda)
+    options = TrackerOptions(engine=engine, looks=looks)
+    assert face_settings(engine, options).looks == expected
+    assert hand_settings(engine, options).looks == expected
+
+
+def test_options_come_to_settings() -> None:
+    options = TrackerOptions(
+        faces=3, hands=1, min_detection=0.4, min_presence=0.6, look_for_hands_every_ms=80
+    )
+    faces, hands = face_settings("litert", options), hand_settings("litert", options)
+    assert (faces.faces, faces.min_detection, faces.min_presence) == (3, 0.4, 0.6)
+    assert (hands.hands, hands.min_detection, hands.min_presence) == (1, 0.4, 0.6)
+    assert hands.search_every_ms == 80
+    # Where nothing is asked for, each pipeline has its own.
+    options = TrackerOptions()
+    for engine, face, hand in (("litert", 0.3, 0.2), ("mediapipe", 0.5, 0.5)):
+        assert face_settings(engine, options).min_detection == face
+        assert hand_settings(engine, options).min_detection == hand
