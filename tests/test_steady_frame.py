@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +14,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.network_inputs import CLIP_FACE, CLIP_HAND, frames, seen
-from tracking.engines.face_pipeline import FACE_BETA
+from tracking.engines.face_pipeline import FACE_BETA, FaceSettings
+from tracking.engines.hand_pipeline import HandSettings
+from tracking.engines.person_pipeline import PersonPipeline
 from tracking.face_landmarks import FaceLandmarks, blendshapes_of, face_finds
+from tracking.nets import device_nets as device_nets_module
 from tracking.nets import steady_frame as steady_module
 from tracking.nets.device_crops import Crops, DeviceCrops
 from tracking.nets.device_one_euro import DeviceOneEuro
@@ -236,6 +242,54 @@ def test_recording_does_not_touch_a_filter_in_use(
 
     monkeypatch.setattr(steady_module, "recorded", rehearsed)
     _require_filtered("cpu", demo_clip, monkeypatch)
+
+
+class AsksNothing(TorchDispatchMode):
+    """Refuses what CUDA cannot capture: to know a value, or to bring one from the host."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "lift_fresh")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name.strip("_") in [refused.strip("_") for refused in self.REFUSED]:
+            raise AssertionError(f"{name}: asks for a value")
+        self.seen += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("module", [steady_module, device_nets_module])
+def test_what_is_captured_asks_for_no_values(
+    module: ModuleType, demo_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches: list[AsksNothing] = []
+
+    def watched(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        def run() -> None:
+            watches.append(AsksNothing())
+            with watches[-1]:
+                recorded(work, device)()
+
+        return run
+
+    monkeypatch.setattr(module, "recorded", watched)
+    engine = PersonPipeline(TorchNets(), FaceSettings(), HandSettings())
+    for k, picture in enumerate(frames(demo_clip, 50, 51)):
+        marks = engine.look(picture, 40 * k)
+    assert (len(marks.faces), len(marks.hands)) == (1, 1)
+    assert watches
+    assert min(watch.seen for watch in watches) > 100
+    with pytest.raises(AssertionError, match="asks for a value"), AsksNothing():
+        bool(torch.ones(2).sum() > 0)
 
 
 def test_shapes_are_kept_while_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
