@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +20,7 @@ from tracking.canonical_face import CanonicalFace, read_canonical_face
 from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture, subjects_face
 from tracking.engine_choice import chosen_engine, has_cuda
 from tracking.engine_lanes import Wanted, lanes_of
+from tracking.engine_picture import engine_picture, enlarged_face, enlarged_hand
 from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FaceSettings
 from tracking.engines.hand_pipeline import MEDIAPIPE_HANDS, HandSettings
 from tracking.engines.mediapipe_tasks import FACE_NETWORKS, HAND_NETWORKS, require_bundle
@@ -38,8 +38,6 @@ from tracking.subject import Subject
 from tracking.user_hand import UserHand
 from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
-LONGEST_SIDE = 2048
-"""Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
 MOST_FACES = 6
 """That are followed: each costs as much as the first."""
 WORST_FACE_ERROR = 0.125
@@ -185,7 +183,7 @@ class Tracker(Closing):
                 f"pixels, got {frame.camera.size[0]} x {frame.camera.size[1]}"
             )
         self._follow_source(frame)
-        picture = _picture(frame)
+        picture = engine_picture(frame)
         # Milliseconds that grow with every frame, as MediaPipe demands.
         self._last_ms = max((frame.t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
         scale = frame.camera.size[0] / picture.shape[1], frame.camera.size[1] / picture.shape[0]
@@ -204,14 +202,14 @@ class Tracker(Closing):
 
         marks = face = None
         if found_face is not None:
-            marks = _enlarged_face(found_face, scale)
+            marks = enlarged_face(found_face, scale)
             seen = parts_seen(picture, found_face.landmarks)
             face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
         if face is None:
             self.details.unseen(frame.t_ns)
         hands = self._hand_poses(
             frame,
-            tuple(_enlarged_hand(hand, scale) for hand in found_hands),
+            tuple(enlarged_hand(hand, scale) for hand in found_hands),
             face.world_from_head if face is not None else None,
             marks.landmarks if marks is not None else None,
         )
@@ -272,7 +270,7 @@ class Tracker(Closing):
         return [
             face
             for face in found
-            if face.bystander and self._fitted(camera, _enlarged_face(face, scale)) is not None
+            if face.bystander and self._fitted(camera, enlarged_face(face, scale)) is not None
         ]
 
     def _fitted(self, camera: Camera, marks: FaceMarks) -> HeadFit | None:
@@ -391,30 +389,6 @@ def _unless_none(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _picture(frame: Frame) -> Picture:
-    """The frame's pixels as an engine takes them: not mirrored, not huge, contiguous."""
-    rgb = frame.rgb[:, ::-1] if frame.mirrored else frame.rgb
-    rgb = np.ascontiguousarray(rgb)
-    height, width = rgb.shape[:2]
-    longest = max(height, width)
-    if longest > LONGEST_SIDE:
-        size = (
-            max(round(width * LONGEST_SIDE / longest), SMALLEST_SIDE),
-            max(round(height * LONGEST_SIDE / longest), SMALLEST_SIDE),
-        )
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return rgb
-
-
-def _enlarged_face(marks: FaceMarks, scale: tuple[float, float]) -> FaceMarks:
-    """Pixels of a shrunk picture -> pixels of the whole one."""
-    if scale == (1.0, 1.0):
-        return marks
-    to = np.array([scale[0], scale[1], scale[0]], np.float32)
-    half = np.array([0.5, 0.5, 0.0], np.float32)
-    return replace(marks, landmarks=(marks.landmarks + half) * to - half)
-
-
 def _as_seen(
     hand: HandPose, picture: Picture, camera: Camera, scale: tuple[float, float]
 ) -> HandPose:
@@ -422,10 +396,3 @@ def _as_seen(
     pixels, _ = project(camera, hand.joints)
     seen = hand_seen(picture, (pixels + 0.5) / np.array(scale) - 0.5)
     return replace(hand, confidence=hand.confidence * seen)
-
-
-def _enlarged_hand(marks: HandMarks, scale: tuple[float, float]) -> HandMarks:
-    if scale == (1.0, 1.0):
-        return marks
-    to, half = np.array(scale, np.float32), np.float32(0.5)
-    return replace(marks, landmarks=(marks.landmarks + half) * to - half)
