@@ -29,6 +29,7 @@ from streams.mesh_texture import MeshTexture
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, TrackedState
 from streams.view import View
+from tracking.engine import FaceMarks
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace
 
 Array = npt.NDArray[np.float64]
@@ -130,10 +131,10 @@ def _landmarks(rgb: npt.NDArray[np.uint8]) -> Array | None:
     """(COUNT, 2) pixels after MediaPipe's filter has come to rest."""
     engine = MediaPipeFace(asset_path("models/face_landmarker.task"), Confidences())
     try:
-        marks = None
+        faces: tuple[FaceMarks, ...] = ()
         for k in range(3):
-            marks = engine.look(rgb, 33 * k)
-        return None if marks is None else marks.landmarks[:COUNT, :2].astype(np.float64)
+            faces = engine.look(rgb, 33 * k)
+        return None if not faces else faces[0].landmarks[:COUNT, :2].astype(np.float64)
     finally:
         engine.close()
 

@@ -17,13 +17,21 @@ import numpy.typing as npt
 from assets.manifest import asset_path
 from tracking import engine_choice
 from tracking.association import hand_size
-from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
+from tracking.engine import (
+    FaceEngine,
+    FaceMarks,
+    HandEngine,
+    HandMarks,
+    PersonEngine,
+    Picture,
+)
+from tracking.engine_lanes import FACE_ENGINES, FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import FACE_ENGINES, FACE_THREADS, HAND_THREADS, TrackerOptions
+from tracking.tracker import TrackerOptions
 
 Float32 = npt.NDArray[np.float32]
 
@@ -168,6 +176,23 @@ class CalmHands:
         self._engine.close()
 
 
+class BesideItself:
+    """`tracking.engine.FaceEngine`: another one, which sees each picture and its mirror image to
+    the right of it, and answers with the face on the left."""
+
+    def __init__(self, engine: FaceEngine) -> None:
+        self._engine = engine
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        found = self._engine.look(np.concatenate([rgb, rgb[:, ::-1]], axis=1), t_ms)
+        if len(found) < 2:
+            return ()
+        return tuple(face for face in found if face.landmarks[:, 0].mean() < rgb.shape[1])
+
+    def close(self) -> None:
+        self._engine.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Both:
     """A face engine and a hand engine that look at the same frames, in one way or another."""
@@ -177,7 +202,7 @@ class Both:
     pool: ThreadPoolExecutor | None = None
     """None: one after the other; else the face in a thread of its own, as in `Tracker`."""
 
-    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks | None, tuple[HandMarks, ...]]:
+    def look(self, rgb: Picture, t_ms: int) -> tuple[tuple[FaceMarks, ...], tuple[HandMarks, ...]]:
         if self.pool is None:
             return self.face.look(rgb, t_ms), self.hands.look(rgb, t_ms)
         face = self.pool.submit(self.face.look, rgb, t_ms)
@@ -191,8 +216,14 @@ class Both:
         self.hands.close()
 
 
-def open_both(engine: str) -> Both:
-    """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads."""
+def open_both(engine: str) -> Both | PersonEngine:
+    """Our face and hand pipelines as `Tracker` runs them: at the same time, with its threads; of
+    torch, one engine for both."""
+    if engine == "torch":
+        from tracking.engines.person_pipeline import PersonPipeline
+
+        nets = engine_choice.open_torch_nets({})
+        return PersonPipeline(nets, FaceSettings(), HandSettings())
     return Both(
         FacePipeline(open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS)),
         HandPipeline(open_nets(engine, HAND_THREADS)),

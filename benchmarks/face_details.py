@@ -26,6 +26,7 @@ from streams.face_shapes import SHAPE_INDEX
 from streams.tracked_state import FacePose
 from streams.view import View
 from tracking.canonical_face import read_canonical_face
+from tracking.engine import subjects_face
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace
 from tracking.face_details import FaceDetails
 from tracking.head_pose import fit_head
@@ -98,7 +99,7 @@ def watch(person: str, performance: Performance, fps: float) -> Iterator[Seen]:
     with SyntheticPerson(performance, artist, options, release=artist.close) as source:
         for frame in source:
             truth = source.truth(frame.seq).face
-            marks = engine.look(frame.rgb, frame.t_ns // 1_000_000)
+            marks = subjects_face(engine.look(frame.rgb, frame.t_ns // 1_000_000))
             if marks is None or truth is None:
                 details.unseen(frame.t_ns)
                 continue

@@ -25,6 +25,7 @@ from assets.manifest import asset_path
 from benchmarks import tracking_gpu
 from benchmarks.annotated_photographs import read_faces, read_hands
 from benchmarks.compared_trackers import (
+    BesideItself,
     Both,
     CalmHands,
     MediaPipePhotographs,
@@ -41,6 +42,7 @@ from benchmarks.tracking_accuracy import (
     PROTOCOLS,
     face_accuracy,
     hand_accuracy,
+    hands_on_faces,
     photograph,
 )
 from benchmarks.tracking_cost import Cost, Look, by_turns
@@ -56,9 +58,9 @@ from benchmarks.tracking_motion import (
 from benchmarks.tracking_parity import LANDMARKS, net_parity, pipeline_parity, real_inputs
 from benchmarks.tracking_report import Report, bar_table
 from tracking.engine import HandEngine, Picture
+from tracking.engine_lanes import FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
-from tracking.tracker import FACE_THREADS, HAND_THREADS
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
 OURS = ("litert", "openvino", "torch")
@@ -139,6 +141,10 @@ class TrackingBenchmark:
             for protocol in PROTOCOLS:
                 report.show(f"hands, {name}", hand_accuracy(hands, finder, protocol))
                 report.show(f"faces, {name}", face_accuracy(faces, finder, protocol))
+        shown = [photograph(path) for path in sorted({face.picture for face in faces})]
+        shown += [rgb for film in self._face_films() for rgb in frames(film, 400)[::100]]
+        on_faces = [hands_on_faces(shown, "MediaPipe", theirs), hands_on_faces(shown, "ours", ours)]
+        report.show("hands on pictures of faces", on_faces)
         theirs.close()
         whole = {
             name: (
@@ -208,6 +214,7 @@ class TrackingBenchmark:
             "ours": lambda: FacePipeline(nets),
             "ours, unfiltered": lambda: FacePipeline(nets, FaceSettings(filter=None)),
             "ours, five looks": lambda: FacePipeline(nets, FaceSettings(looks=5)),
+            "ours, one of two": lambda: BesideItself(FacePipeline(nets, FaceSettings(faces=2))),
         }
         hands_by = {
             "MediaPipe": lambda: mediapipe_hands(1),

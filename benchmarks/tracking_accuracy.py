@@ -80,6 +80,21 @@ class FaceAccuracy:
     """NME51: of iBUG's inner points, where the set has them."""
 
 
+@dataclass(frozen=True, slots=True)
+class HandsOnFaces:
+    """Hands that one tracker sees on pictures of faces; whether they are hands is for who looks."""
+
+    tracker: str
+    pictures: int
+    hands: int
+
+
+def hands_on_faces(
+    pictures: Sequence[Picture], tracker: str, finder: PhotographFinder
+) -> HandsOnFaces:
+    return HandsOnFaces(tracker, len(pictures), sum(len(finder.hands(rgb)) for rgb in pictures))
+
+
 def hand_accuracy(
     hands: Sequence[AnnotatedHand], finder: PhotographFinder, protocol: str
 ) -> list[HandAccuracy]:

@@ -2,19 +2,20 @@
 
 `python -m benchmarks.tracking_gpu` measures, with a 1280 x 720 picture of a face and two hands:
 
-- latency: milliseconds from the picture on the host to all answers on the host, ours (one steady
-  frame: upload, crops, three networks, download) and MediaPipe's two landmarkers, by turns;
+- latency: milliseconds from the picture on the host to results on the host, by turns: MediaPipe's
+  two landmarkers; the tracker's engine as a whole (`PersonPipeline`: the steady frame, and what the
+  pipelines make of it, filtered landmarks and blendshapes of the face and joints of the hands); and
+  the bare steady frame (upload, crops, three networks, the filter, download);
 - throughput: camera-frames a second of steady frames of many cameras at once.
 
-MediaPipe filters the face's landmarks and lays the next regions too, which here is left to the
-pipeline and costs about 0.1 ms. Without a CUDA device it says so and ends; `--device cpu` is a dry
-run that shows that everything works, whose times mean nothing.
+Without a CUDA device it says so and ends; `--device cpu` is a dry run that shows that everything
+works, whose times mean nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -25,12 +26,21 @@ import tyro
 
 from assets.manifest import asset_path
 from tests.network_inputs import CLIP_FACE, CLIP_FRAME, CLIP_HAND, frames
-from tracking.face_landmarks import BLENDSHAPE_LANDMARKS
+from tracking.engine import PersonEngine, PersonMarks, Picture
+from tracking.engines.face_pipeline import FACE_BETA, FaceSettings
+from tracking.engines.hand_pipeline import HandSettings
+from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
+from tracking.engines.person_pipeline import PersonPipeline
 from tracking.net import NETS
-from tracking.nets.steady_frame import SteadyAnswers, SteadyFrame, SteadyShape
+from tracking.nets.device_one_euro import DeviceOneEuro
+from tracking.nets.steady_frame import SteadyAnswers, SteadyFrame, SteadyRegions, SteadyRoom
 from tracking.nets.torch_nets import TorchNets
+from tracking.one_euro import OneEuroOptions
 from tracking.region import Cut, Region
 
+PEER = "MediaPipe"
+LOOKS = (5, 1)
+"""First what the tracker does on CUDA by default."""
 SCALE = 1.5
 """Of the clip's 480 rows to 720."""
 ASIDE = 160
@@ -63,42 +73,34 @@ class TrackingGpu:
         self, picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.float64]
     ) -> dict[str, float]:
         """Median milliseconds by name, MediaPipe's first; of `scene`."""
-        from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
-
-        face = MediaPipeFace(asset_path("models/face_landmarker.task"), Confidences())
-        hands = MediaPipeHands(asset_path("models/hand_landmarker.task"), Confidences(), 2, 0)
-        clock = iter(range(33, 10**9, 33))
-        found: list[int] = []
-
-        def by_mediapipe() -> None:
-            t_ms = next(clock)
-            seen = face.look(picture, t_ms), hands.look(picture, t_ms)
-            found.append((seen[0] is not None) + len(seen[1]))
-
-        works: dict[str, Callable[[], object]] = {"MediaPipe": by_mediapipe}
-        answers: list[SteadyAnswers] = []
         nets = TorchNets(self.device)
-        for looks in (1, 5):
-            frame = _steady(nets, 1, looks)
-            placed = np.repeat(regions, looks, 0)
-            cameras = np.zeros(len(placed), np.int64)
+        found: dict[str, list[int]] = {}
+        answers: list[SteadyAnswers] = []
+        with MediaPipePerson() as peer:
+            works = {PEER: _counted(peer, picture, found.setdefault(PEER, []))}
+            for looks in LOOKS:
+                name = f"the tracker's engine, {looks} look(s)"
+                engine = PersonPipeline(nets, FaceSettings(looks=looks), HandSettings(looks=looks))
+                works[name] = _counted(engine, picture, found.setdefault(name, []))
+            for looks in LOOKS:
+                frame = _steady(nets, 1, looks)
+                asked = _asked(np.repeat(regions, looks, 0), 1, np.zeros(3 * looks, np.int64))
 
-            def ours(frame=frame, placed=placed, cameras=cameras) -> None:
-                frame.pictures[0] = picture
-                answers.append(frame(cameras, placed))
+                def bare(frame=frame, asked=asked) -> None:
+                    frame.pictures.show(0, picture)
+                    answers.append(frame(asked))
 
-            works[f"steady frame, {looks} look(s)"] = ours
-        times = _by_turns(works, self.frames)
-        peer = float(np.median(times["MediaPipe"]))
+                works[f"the steady frame, {looks} look(s)"] = bare
+            times = _by_turns(works, self.frames)
+        theirs = float(np.median(times[PEER]))
         for name, ms in times.items():
             middle = float(np.median(ms))
+            seen = f", found {np.median(found[name]):.0f} of 3" if name in found else ""
             print(
-                f"{name:28} median {middle:8.3f} ms, 95 % below {np.quantile(ms, 0.95):8.3f}, "
-                f"{peer / middle:6.1f} times MediaPipe's speed"
+                f"{name:34} median {middle:8.3f} ms, 95 % below {np.quantile(ms, 0.95):8.3f}, "
+                f"{theirs / middle:6.1f} times MediaPipe's speed{seen}"
             )
-        print(f"MediaPipe found {np.median(found):.0f} of 3; ours are sure by {_sure(answers[-1])}")
-        face.close()
-        hands.close()
+        print(f"the steady frame is sure of {_sure(answers[-1])}")
         return {name: float(np.median(ms)) for name, ms in times.items()}
 
     def throughput(
@@ -112,15 +114,50 @@ class TrackingGpu:
             faces, hands = regions[:1], regions[1:]
             placed = np.concatenate([np.tile(faces, (count, 1, 1)), np.tile(hands, (count, 1, 1))])
             cameras = np.concatenate([np.arange(count), np.repeat(np.arange(count), 2)])
-            frame.pictures[:] = picture
+            asked = _asked(placed, count, cameras)
+            for camera in range(count):
+                frame.pictures.show(camera, picture)
 
-            def ours(frame=frame, placed=placed, cameras=cameras) -> None:
-                frame(cameras, placed)
+            def ours(frame=frame, asked=asked) -> None:
+                frame(asked)
 
             ms = np.array(_by_turns({"": ours}, max(self.frames // count, 3))[""])
             rates[count] = count * 1e3 / float(np.median(ms))
             print(f"{count:3} cameras: {rates[count]:9.0f} camera-frames a second")
         return rates
+
+
+class MediaPipePerson:
+    """MediaPipe's two landmarkers as one `tracking.engine.PersonEngine`."""
+
+    def __init__(self) -> None:
+        sure = Confidences()
+        self._face = MediaPipeFace(asset_path("models/face_landmarker.task"), sure)
+        self._hands = MediaPipeHands(asset_path("models/hand_landmarker.task"), sure, 2, 0)
+
+    def look(self, rgb: Picture, t_ms: int) -> PersonMarks:
+        return PersonMarks(self._face.look(rgb, t_ms), self._hands.look(rgb, t_ms))
+
+    def close(self) -> None:
+        self._face.close()
+        self._hands.close()
+
+    def __enter__(self) -> MediaPipePerson:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _counted(engine: PersonEngine, picture: Picture, found: list[int]) -> Callable[[], None]:
+    """A look of the engine's film of one picture, 30 times a second."""
+    clock = iter(range(33, 10**9, 33))
+
+    def work() -> None:
+        seen = engine.look(picture, next(clock))
+        found.append(len(seen.faces) + len(seen.hands))
+
+    return work
 
 
 def scene() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
@@ -142,8 +179,15 @@ def scene() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
 
 
 def _steady(nets: TorchNets, cameras: int, looks: int) -> SteadyFrame:
-    shape = SteadyShape(cameras, 1280, 720, cameras, 2 * cameras, looks)
-    return SteadyFrame(nets, shape, BLENDSHAPE_LANDMARKS)
+    room = SteadyRoom(cameras, 1280, 720, cameras, 2 * cameras, looks)
+    filters = DeviceOneEuro(cameras, (478, 3), OneEuroOptions(beta=FACE_BETA), nets.device)
+    return SteadyFrame(nets, room, filters)
+
+
+def _asked(
+    matrices: npt.NDArray[np.float64], faces: int, cameras: npt.NDArray[np.int64]
+) -> SteadyRegions:
+    return SteadyRegions(cameras, matrices, np.arange(faces), np.full(faces, 1.0 / 30.0))
 
 
 def _sure(answers: SteadyAnswers) -> str:
@@ -151,7 +195,7 @@ def _sure(answers: SteadyAnswers) -> str:
     return f"{face:.2f} (face) and {answers.hands[1].min():.2f} (hands)"
 
 
-def _by_turns(works: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+def _by_turns(works: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
     """Milliseconds of each turn, after five runs aside."""
     for work in works.values():
         for _ in range(5):

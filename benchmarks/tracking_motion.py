@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.compared_trackers import PhotographFinder
 from benchmarks.tracking_accuracy import photograph
-from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
+from tracking.engine import FaceEngine, HandEngine, HandMarks, Picture
 from tracking.temporal_quality import StillMotion, lag, quiet_unrest, temporal_quality
 
 Array = npt.NDArray[np.float64]
@@ -69,9 +69,9 @@ def face_track(open_engine: Callable[[], FaceEngine], fps: float = 30.0) -> Trac
             found = [engine.look(rgb, _ms(k, fps)) for k, rgb in enumerate(pictures)]
         finally:
             engine.close()
-        if not all(isinstance(marks, FaceMarks) for marks in found):
+        if not all(found):
             return None
-        return np.array([marks.landmarks[:, :2] for marks in found if marks], np.float64)
+        return np.array([faces[0].landmarks[:, :2] for faces in found], np.float64)
 
     return track
 

@@ -118,11 +118,11 @@ def pipeline_parity(
     for film in films:
         theirs, ours = mediapipe_face(), FacePipeline(nets, MEDIAPIPE_FACE)
         for k, rgb in enumerate(film):
-            a, b = theirs.look(rgb, 1 + 40 * k), ours.look(rgb, 1 + 40 * k)
-            if a is not None and b is not None:
+            seen, found = theirs.look(rgb, 1 + 40 * k), ours.look(rgb, 1 + 40 * k)
+            for a, b in zip(seen, found, strict=False):
                 pixels.append(float(np.abs(a.landmarks - b.landmarks).mean()))
                 shapes.append(float(np.abs(a.blendshapes - b.blendshapes).max()))
-            elif a is not b:
+            if len(seen) != len(found):
                 pixels.append(float("nan"))  # Only one of the two saw a face: no parity.
         theirs.close()
     farthest: list[float] = []

@@ -23,8 +23,7 @@ def test_each_face_is_found_once_and_the_followed_one_is_kept() -> None:
     both = np.ascontiguousarray(both)
 
     pipeline = FacePipeline(LiteRtNets(threads=1))
-    alone = pipeline.look(np.ascontiguousarray(one), 1)
-    assert alone is not None
+    (alone,) = pipeline.look(np.ascontiguousarray(one), 1)
     large, little = pipeline.look_all(both)
     beside = alone.landmarks[:, :2] + (WIDTH // 2, 0)
     half = (alone.landmarks[:, :2] + 0.5) / 2 - 0.5
@@ -32,8 +31,7 @@ def test_each_face_is_found_once_and_the_followed_one_is_kept() -> None:
     assert np.abs(little.landmarks[:, :2] - half).mean() < 1.5
     assert np.abs(large.blendshapes - alone.blendshapes).max() < 0.1
 
-    again = pipeline.look(np.ascontiguousarray(one), 34)
-    assert again is not None
+    (again,) = pipeline.look(np.ascontiguousarray(one), 34)
     assert np.abs(again.landmarks - alone.landmarks).max() < 0.5, "it is followed, not begun anew"
     assert pipeline.look_all(np.zeros((64, 64, 3), np.uint8)) == ()
     with pytest.raises(ValueError, match=r"FacePipeline\.look_all: expected"):

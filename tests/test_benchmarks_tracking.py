@@ -16,7 +16,7 @@ from PIL import Image
 
 from assets.manifest import asset_path
 from benchmarks.annotated_photographs import AnnotatedHand, read_faces, read_hands
-from benchmarks.compared_trackers import CalmHands, mediapipe_face, open_nets
+from benchmarks.compared_trackers import BesideItself, CalmHands, mediapipe_face, open_nets
 from benchmarks.face_layouts import (
     AFLW_19,
     COFW_29,
@@ -28,12 +28,13 @@ from benchmarks.film_frames import STAGE, frames, side_by_side, to_and_fro
 from benchmarks.tracking import TrackingBenchmark
 from benchmarks.tracking_accuracy import hand_accuracy
 from benchmarks.tracking_cost import by_turns
+from benchmarks.tracking_gpu import TrackingGpu
 from benchmarks.tracking_motion import face_track, motion_table
 from benchmarks.tracking_parity import net_parity, real_inputs
 from benchmarks.tracking_report import Report, verdict
 from tracking.canonical_face import read_canonical_face
 from tracking.engine import FaceMarks, HandMarks, Picture
-from tracking.engines.face_pipeline import FacePipeline
+from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.net import NETS, Net, NetSource
 
 FACE = "models/face_landmarker.task"
@@ -314,16 +315,16 @@ def test_a_lost_photograph_counts_for_no_tracker() -> None:
 
 
 class NoFace:
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return None
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return ()
 
     def close(self) -> None:
         pass
 
 
 class StillFace(NoFace):
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return FaceMarks(np.ones((478, 3), np.float32), np.zeros(52, np.float32))
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return (FaceMarks(np.ones((478, 3), np.float32), np.zeros(52, np.float32)),)
 
 
 @pytest.mark.slow
@@ -334,9 +335,12 @@ def test_motion_of_the_shipped_face_is_measured() -> None:
     trackers = {
         "MediaPipe": face_track(mediapipe_face),
         "ours": face_track(lambda: FacePipeline(nets)),
+        "one of two": face_track(lambda: BesideItself(FacePipeline(nets, FaceSettings(faces=2)))),
     }
-    theirs, ours = motion_table("face", [still], trackers)
-    assert theirs.photographs == ours.photographs == 1
+    theirs, ours, beside = motion_table("face", [still], trackers)
+    assert theirs.photographs == ours.photographs == beside.photographs == 1
+    assert beside.jitter_percent == pytest.approx(ours.jitter_percent, rel=0.02)
+    assert beside.lag_ms == pytest.approx(ours.lag_ms, abs=0.5)
     for row in (theirs, ours):
         assert 0.01 < row.jitter_percent < 0.1
         assert 3.0 < row.lag_ms < 12.0
@@ -355,3 +359,12 @@ def test_a_run_without_real_data(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert document["bars"][0]["ours"] == "unmeasured"
     assert TrackingBenchmark(("speed",)).main() == 2
     assert "expected one of accuracy, parity" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_cuda_benchmark_runs_dry(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its engine finds the face and both hands of its own picture, as MediaPipe does."""
+    TrackingGpu(device="cpu", frames=1, cameras=(2,)).main()
+    said = capsys.readouterr().out
+    assert said.count("found 3 of 3") == 3
+    assert "2 cameras: " in said

@@ -23,7 +23,7 @@ from tracking.detection import (
 from tracking.net import NETS, Float32, NetSpec
 from tracking.nets.litert import LiteRtNets
 from tracking.region import Cut, Region, crops, into_picture, whole_picture
-from tracking.tiles import TileTurns, tiles
+from tracking.tiles import SMALLEST_TILE, TileTurns, tiles
 
 SIZES = {"hand_detector": 192, "face_detector": 128}
 
@@ -141,6 +141,16 @@ def test_tiles_cover_the_picture(width: int, height: int, level: int) -> None:
     assert covered(width, height, squares).all()
     assert len(squares) <= (level + 1) ** 2
     assert len({(square.x, square.y) for square in squares}) == len(squares)
+
+
+def test_no_tile_is_so_small_that_an_eye_fills_it() -> None:
+    assert tiles(44, 45, (1, 2, 4)) == tiles(44, 45, (4,)) == (whole_picture(44, 45),)
+    for width in (50, 110, 220, 640):
+        squares = tiles(width, width * 3 // 4, (1, 2, 4))
+        assert squares[0] == whole_picture(width, width * 3 // 4)
+        assert all(square.side >= SMALLEST_TILE for square in squares[1:])
+    assert len(tiles(110, 110, (1, 2, 4))) == 5
+    assert len(tiles(220, 220, (1, 2, 4))) == 21
 
 
 def test_tiles_take_turns_after_the_first_look() -> None:

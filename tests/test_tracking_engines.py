@@ -17,19 +17,20 @@ from streams.camera import Camera
 from streams.frame import Frame
 from streams.projection import project
 from streams.rigid import Rigid
-from tracking import tracker as tracker_module
+from tracking import engine_lanes
 from tracking.canonical_face import read_canonical_face
-from tracking.engine import FaceMarks, HandMarks, Picture
+from tracking.engine import FaceMarks, HandMarks, PersonMarks, Picture
+from tracking.engine_lanes import JointLane, SeparateLanes, Wanted
 from tracking.engine_slot import EngineSlot, TrackingError
 from tracking.engines import mediapipe_tasks
-from tracking.engines.face_pipeline import FacePipeline
-from tracking.engines.hand_pipeline import HandPipeline
+from tracking.engines.face_pipeline import FacePipeline, FaceSettings
+from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.evaluation import rotation_error_deg
 from tracking.head_pose import RIGID_LANDMARKS
 from tracking.nets.litert import LiteRtNets
 from tracking.subject import Subject
-from tracking.tracker import Tracker, TrackerOptions
+from tracking.tracker import Tracker, TrackerOptions, face_settings, hand_settings
 from tracking.visibility import ALL_SEEN
 
 FACE = "models/face_landmarker.task"
@@ -42,7 +43,7 @@ def frame(t_ms: int, size: tuple[int, int] = (64, 48), value: int = 0, name: str
     return Frame(t_ms * 1_000_000, t_ms, camera, rgb)
 
 
-@pytest.fixture(scope="module", params=["litert", "mediapipe"])
+@pytest.fixture(scope="module", params=["litert", "torch", "mediapipe"])
 def tracker(request: pytest.FixtureRequest) -> Iterator[Tracker]:
     with Tracker.open(TrackerOptions(engine=request.param)) as opened:
         yield opened
@@ -133,7 +134,8 @@ def test_nothing_to_track_is_allowed() -> None:
 def test_bad_options_are_named() -> None:
     wrong: tuple[dict[str, Any], ...] = (
         {"engine": "magic"},
-        {"faces": 2},
+        {"faces": 7},
+        {"faces": 2, "engine": "mediapipe"},
         {"hands": 3},
         {"min_presence": 1.5},
         {"min_detection": float("nan")},
@@ -163,7 +165,7 @@ def _damaged(source: Path, how: str) -> bytes | None:
 
 @pytest.mark.parametrize("how", ["absent", "empty", "truncated", "garbage", "bit rot"])
 @pytest.mark.parametrize("which", ["face_model", "hand_model"])
-@pytest.mark.parametrize("engine", ["litert", "mediapipe"])
+@pytest.mark.parametrize("engine", ["litert", "torch", "mediapipe"])
 def test_damaged_models_end_in_one_line(tmp_path: Path, how: str, which: str, engine: str) -> None:
     data = _damaged(asset_path(FACE if which == "face_model" else HANDS), how)
     path = tmp_path / "model.task"
@@ -230,13 +232,13 @@ def test_looking_for_hands_is_rationed(monkeypatch: pytest.MonkeyPatch) -> None:
 class FakeFace:
     """Says at each look what it was made to say."""
 
-    marks: FaceMarks | None = None
+    marks: FaceMarks
 
     def __init__(self, *_: object) -> None:
         pass
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        return self.marks if int(rgb[0, 0, 0]) else None
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        return (self.marks,) if int(rgb[0, 0, 0]) else ()
 
     def close(self) -> None:
         pass
@@ -363,6 +365,88 @@ def test_an_engine_that_does_not_open_says_why() -> None:
     hung.set()
 
 
+class ScriptedLook:
+    """An engine for any lanes, whose marks have its picture's time in them, until it breaks."""
+
+    def __init__(self, script: list[str], joint: bool, faces: bool) -> None:
+        self.script, self.joint, self.faces = script, joint, faces
+
+    def look(self, rgb: Picture, t_ms: int) -> Any:
+        if self.script and self.script.pop(0) == "break":
+            raise RuntimeError("the graph is dead")
+        face = FaceMarks(np.full((478, 3), t_ms, np.float32), np.zeros(52, np.float32))
+        shape = np.zeros((21, 3), np.float32)
+        hand = HandMarks(np.full((21, 2), t_ms, np.float32), shape, "left", 1.0)
+        if self.joint:
+            return PersonMarks((face,), (hand,))
+        return (face,) if self.faces else (hand,)
+
+    def close(self) -> None:
+        pass
+
+
+LANES = {"separate": SeparateLanes, "joint": JointLane}
+
+
+def _lanes(
+    kind: str, script: list[str], monkeypatch: pytest.MonkeyPatch
+) -> SeparateLanes | JointLane:
+    """Begun; the face's engine, or the one for both, goes by the script."""
+    for name, scripted, joint, faces in (
+        ("open_face_engine", script, False, True),
+        ("open_hand_engine", [], False, False),
+        ("open_person_engine", script, True, True),
+    ):
+        monkeypatch.setattr(
+            engine_lanes, name, lambda *_, args=(scripted, joint, faces): ScriptedLook(*args)
+        )
+    lanes = LANES[kind](Wanted("", FaceSettings(), HandSettings(), {}, 5.0), Subject())
+    lanes.begin()
+    return lanes
+
+
+def _seen(lanes: SeparateLanes | JointLane, t_ms: int) -> tuple[float, float]:
+    lanes.ask(PICTURE, t_ms)
+    (face,), (hand,) = lanes.faces(), lanes.hands()
+    return float(face.landmarks[0, 0]), float(hand.landmarks[0, 0])
+
+
+@pytest.mark.parametrize("kind", LANES)
+def test_lanes_replace_a_broken_engine(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    lanes = _lanes(kind, ["ok", "break", "ok"], monkeypatch)
+    assert [_seen(lanes, t) for t in (1, 2, 3)] == [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]
+    lanes.close()
+    lanes.close()
+    started = set(threading.enumerate()) - before
+    assert not [thread.name for thread in started if thread.name.startswith("tracking-")]
+
+
+@pytest.mark.parametrize("kind", LANES)
+def test_after_an_error_faces_and_hands_are_of_one_picture(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hands' answer to the picture that broke the face's engine was never taken."""
+    lanes = _lanes(kind, ["break", "break"], monkeypatch)
+    lanes.ask(PICTURE, 1)
+    with pytest.raises(TrackingError, match="failed twice"):
+        lanes.faces()
+    assert [_seen(lanes, t) for t in (2, 3)] == [(2.0, 2.0), (3.0, 3.0)]
+    lanes.close()
+
+
+@pytest.mark.parametrize("kind", LANES)
+def test_lanes_that_do_not_open_say_why(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> ScriptedLook:
+        raise RuntimeError("no such model")
+
+    for name in ("open_face_engine", "open_person_engine"):
+        monkeypatch.setattr(engine_lanes, name, refuse)
+    lanes = LANES[kind](Wanted("", FaceSettings(), None, {}, 5.0), Subject())
+    with pytest.raises(RuntimeError, match="no such model"):
+        lanes.begin()
+
+
 def test_openvino_runs_the_hands_and_litert_the_face(monkeypatch: pytest.MonkeyPatch) -> None:
     """The face's networks are slower in OpenVINO."""
     asked: list[str] = []
@@ -371,9 +455,38 @@ def test_openvino_runs_the_hands_and_litert_the_face(monkeypatch: pytest.MonkeyP
         asked.append(engine)
         return LiteRtNets(threads)
 
-    monkeypatch.setattr(tracker_module, "open_nets", nets)
-    options = TrackerOptions()
+    monkeypatch.setattr(engine_lanes, "open_nets", nets)
+    bundles = {FACE: asset_path(FACE), HANDS: asset_path(HANDS)}
     for engine in ("openvino", "litert"):
-        tracker_module.open_face_engine(engine, asset_path(FACE), options).close()
-        tracker_module.open_hand_engine(engine, asset_path(HANDS), options, Subject()).close()
+        wanted = Wanted(engine, FaceSettings(), HandSettings(), bundles, 5.0)
+        engine_lanes.open_face_engine(wanted).close()
+        engine_lanes.open_hand_engine(wanted, Subject()).close()
     assert asked == ["litert", "openvino", "litert", "litert"]
+
+
+@pytest.mark.parametrize(("cuda", "engine", "looks", "expected"), [
+    (True, "torch", None, 5), (True, "torch", 2, 2), (True, "litert", None, 1),
+    (False, "torch", None, 1), (False, "torch", 5, 5), (True, "mediapipe", None, 1),
+])  # fmt: skip
+def test_five_looks_are_taken_where_they_are_afforded(
+    cuda: bool, engine: str, looks: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracking.tracker.has_cuda", lambda: cuda)
+    options = TrackerOptions(engine=engine, looks=looks)
+    assert face_settings(engine, options).looks == expected
+    assert hand_settings(engine, options).looks == expected
+
+
+def test_options_come_to_settings() -> None:
+    options = TrackerOptions(
+        faces=3, hands=1, min_detection=0.4, min_presence=0.6, look_for_hands_every_ms=80
+    )
+    faces, hands = face_settings("litert", options), hand_settings("litert", options)
+    assert (faces.faces, faces.min_detection, faces.min_presence) == (3, 0.4, 0.6)
+    assert (hands.hands, hands.min_detection, hands.min_presence) == (1, 0.4, 0.6)
+    assert hands.search_every_ms == 80
+    # Where nothing is asked for, each pipeline has its own.
+    options = TrackerOptions()
+    for engine, face, hand in (("litert", 0.3, 0.2), ("mediapipe", 0.5, 0.5)):
+        assert face_settings(engine, options).min_detection == face
+        assert hand_settings(engine, options).min_detection == hand

@@ -28,7 +28,7 @@ from tracking.evaluation import (
 from tracking.gaze import IRIS_ORBIT, gaze_from_iris
 from tracking.hand_placement import FARTHEST, PALM_SPAN, lies_on_face, place_hand
 from tracking.head_pose import RIGID_LANDMARKS, fit_head
-from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.one_euro import LONGEST_GAP_NS, OneEuro, OneEuroOptions
 from tracking.pose_fit import facing_along
 
 Array = npt.NDArray[np.float64]
@@ -329,9 +329,9 @@ def test_one_euro_is_calm_and_forgets() -> None:
     moving = OneEuro()
     path = [float(moving.filter(i * step, [i * 10.0], 100.0)[0]) for i in range(30)]
     assert abs(path[-1] - 290.0) < 1.0, "a fast object is not held back"
-    assert euro.filter(
-        200 * step + OneEuro.LONGEST_GAP_NS, noisy[0] + 50.0, 100.0
-    ) == pytest.approx(noisy[0] + 50.0)
+    assert euro.filter(200 * step + LONGEST_GAP_NS, noisy[0] + 50.0, 100.0) == pytest.approx(
+        noisy[0] + 50.0
+    )
     euro.reset()
     assert euro.filter(0, noisy[1], 100.0) == pytest.approx(noisy[1])
     assert OneEuro(OneEuroOptions(min_cutoff=1e9)).filter(0, [3.0], 1.0)[0] == 3.0

@@ -141,3 +141,18 @@ def test_overlap_is_intersection_over_union() -> None:
     assert overlap(a, Region(80.0, 50.0, 20.0, 0.0)) == 0.0
     whole = whole_picture(640, 480)
     assert into_picture([[0, 0]], whole, 192)[0] == pytest.approx((-0.5, -80.5))
+
+
+@pytest.mark.parametrize(
+    ("region", "usable"),
+    [
+        (Region(-50.0, 4000.0, 16.0, 3.0), True),
+        (Region(0.0, 0.0, 1.0, 0.0), False),
+        (Region(math.nan, 0.0, 50.0, 0.0), False),
+        (Region(0.0, 0.0, 50.0, math.inf), False),
+        (Region(0.0, -1e7, 50.0, 0.0), False),
+        (Region(0.0, 0.0, 1e30, 0.0), False),
+    ],
+)
+def test_what_no_picture_holds_is_not_cut_out(region: Region, usable: bool) -> None:
+    assert region.usable() == usable

@@ -16,8 +16,17 @@ from tracking.engine import FaceMarks, HandMarks, Picture
 from tracking.engines.face_pipeline import FacePipeline
 from tracking.engines.hand_pipeline import HandPipeline
 from tracking.nets.litert import LiteRtNets
-from tracking.subject import FACE_SIDES, FACE_WIDTH, Place, Subject, can_reach, face_place
-from tracking.tracker import Tracker
+from tracking.subject import (
+    FACE_SIDES,
+    FACE_WIDTH,
+    Company,
+    Place,
+    Subject,
+    can_reach,
+    face_place,
+    metres_to_body,
+)
+from tracking.tracker import Tracker, TrackerOptions
 
 
 def face_at(x: float, y: float, scale: float) -> FaceMarks:
@@ -47,7 +56,60 @@ def test_a_hand_is_within_an_arms_length_and_not_far_behind() -> None:
     subject.follow(face_at(300.0, 200.0, 1000.0))
     assert reachable_hands(hands, subject) == hands[:1]
     subject.follow(None)
-    assert subject.face is None
+    assert subject.company.subject is None
+
+
+CAMERA = Camera.from_fov((1280, 720), name="c")
+"""Its focal length is 1108 pixels: a scale of 1000 is 1.1 m away."""
+
+
+def test_a_hand_is_of_the_nearer_face() -> None:
+    left, right = Place(340.0, 360.0, 1000.0), Place(940.0, 360.0, 1000.0)
+    alone, company = Company(left, (), CAMERA), Company(left, (right,), CAMERA)
+    between = Place(690.0, 500.0, 1000.0)
+    assert alone.may_have(between)
+    assert not company.may_have(between), "0.29 m from the right one, 0.38 m from the left"
+    assert company.may_have(Place(590.0, 500.0, 1000.0))
+    assert Company(right, (left,), CAMERA).may_have(between)
+    assert Company(left, (right,), CAMERA, leeway=1.4).may_have(between, followed=True)
+    assert not Company(left, (right,), CAMERA, leeway=1.2).may_have(between, followed=True)
+    assert not Company(left, (right,), CAMERA, leeway=1.4).may_have(between), "it is new"
+    # Someone 2.8 m away sits behind the subject's raised hand, nearer to it in the picture alone.
+    behind = Place(640.0, 400.0, 400.0)
+    assert Company(left, (behind,), CAMERA).may_have(Place(640.0, 420.0, 1300.0))
+    assert not Company(left, (behind,), CAMERA).may_have(Place(640.0, 500.0, 480.0))
+    assert Company(None, (right,), CAMERA).may_have(right)
+
+
+def test_hands_held_forward_are_as_near_as_beside() -> None:
+    face = Place(640.0, 300.0, 1000.0)
+    for scale in (1000.0, 1400.0, 1800.0):  # Up to 0.49 m before the face.
+        straight_below = Place(639.5, 359.5 + (0.3 - 0.0595) * scale, scale)
+        assert metres_to_body(straight_below, face, CAMERA) == pytest.approx(0.3, abs=0.01)
+    assert metres_to_body(Place(640.0, 300.0, 500.0), face, CAMERA) > 1.0, "far behind it"
+    assert metres_to_body(Place(640.0, 300.0, 3000.0), face, CAMERA) > 0.2, "too far before it"
+
+
+def test_the_place_of_a_hidden_subject_stands_while_bystanders_are_seen() -> None:
+    subject = Subject()
+    left, right = face_at(340.0, 360.0, 1000.0), face_at(940.0, 360.0, 1000.0)
+    subject.follow(left, [right], CAMERA)
+    assert subject.company.leeway == 1.0, "hands of the first picture were anybody's"
+    subject.follow(None, [right], CAMERA)
+    assert subject.company.subject == face_place(left.landmarks)
+    assert subject.company.leeway > 1.0
+    hands = (hand_at(500.0, 500.0, 1000.0), hand_at(800.0, 500.0, 1000.0))
+    assert reachable_hands(hands, subject) == hands[:1]
+    subject.follow(None, [], CAMERA)
+    assert reachable_hands(hands, subject) == hands
+
+
+def test_a_turned_face_is_no_farther_away() -> None:
+    face = face_at(300.0, 200.0, 1000.0).landmarks
+    middle = np.array([300.0, 200.0, 0.0])
+    turn = np.array([[0.5, 0.0, np.sqrt(0.75)], [0.0, 1.0, 0.0], [-np.sqrt(0.75), 0.0, 0.5]])
+    turned = face_place((face - middle) @ turn.T + middle)
+    assert (turned.x, turned.y, turned.scale) == pytest.approx((300.0, 200.0, 1000.0))
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +145,23 @@ def test_the_nearest_face_is_followed_and_kept(
     for t in range(10):
         scales = 1.0 - 0.04 * t, 0.6 + 0.04 * t
         rgb = two_people(pictures[t], pictures[t], *(scales[::-1] if nearer_is_right else scales))
-        face = engine.look(rgb, t * 33)
-        assert face is not None
+        (face,) = engine.look(rgb, t * 33)
         assert (float(face.landmarks[:, 0].mean()) > width) == nearer_is_right
         sizes.append(float(np.ptp(face.landmarks[:, 0])))
     assert sizes[-1] < 0.75 * sizes[0]
+
+
+def test_an_ear_is_no_hand(shared_data: Path) -> None:
+    """The networks take this man's ear for a hand, less than half as large as one beside his face:
+    of 0.39 and 0.48 times the face's pixels a metre, hands that touch faces have 1.0."""
+    film = frames(shared_data / "faces" / "d19.mp4", 12)
+    assert HandPipeline(LiteRtNets(threads=2)).look(film[0], 1)
+    camera = Camera.from_fov((film[0].shape[1], film[0].shape[0]), name="clip")
+    with Tracker.open() as tracker:
+        for i, rgb in enumerate(film):
+            state = tracker.track(Frame(i * 33_000_000, i, camera, rgb))
+            assert state.face is not None
+            assert state.hands == ()
 
 
 def test_a_bystanders_hands_are_nobodys(pictures: list[Picture]) -> None:
@@ -116,3 +190,49 @@ def test_the_subjects_own_hands_are_kept_beside_a_bystanders(pictures: list[Pict
         for hand in state.hands:
             apart = np.linalg.norm(hand.joints.mean(0) - state.face.world_from_head.xyz)
             assert apart < 0.9
+
+
+@pytest.mark.parametrize("who", ["bystander", "both", "subject"])
+def test_the_hands_of_who_sits_beside_the_subject_are_nobodys(
+    pictures: list[Picture], who: str
+) -> None:
+    """As near to the camera as the subject, 0.6 m beside it: within the subject's reach."""
+    calm, waving = pictures[0], pictures[WAVING]
+    frames = [
+        two_people(calm if who == "bystander" else rgb, calm if who == "subject" else rgb, 1.0, 0.9)
+        for rgb in waving
+    ]
+    camera = Camera.from_fov((frames[0].shape[1], frames[0].shape[0]), name="clip")
+    found: dict[int, list[int]] = {}
+    for faces in (1, 2):
+        with Tracker.open(TrackerOptions(faces=faces)) as tracker:
+            states = [
+                tracker.track(Frame(i * 33_000_000, i, camera, rgb)) for i, rgb in enumerate(frames)
+            ]
+        for state in states:
+            assert state.face is not None
+            assert state.face.world_from_head.xyz[0] < -0.2, "the one on the left"
+            assert all(hand.joints[:, 0].mean() < 0.0 for hand in state.hands) or faces == 1
+        found[faces] = [len(state.hands) for state in states]
+    if who == "bystander":
+        assert found[1] == [2] * len(frames), "who does not know the bystander takes them"
+        assert found[2] == [0] * len(frames)
+    else:
+        assert found[2] == [2] * len(frames)
+
+
+def test_a_covered_subject_is_nobody_else_and_keeps_its_hands(pictures: list[Picture]) -> None:
+    """Something covers its face for a third of a second; the bystander waves too."""
+    frames = [two_people(rgb, rgb, 1.0, 0.9) for rgb in (*pictures[WAVING], *pictures[WAVING])]
+    for rgb in frames[5:15]:
+        rgb[40:400, 200:440] = 90
+    camera = Camera.from_fov((frames[0].shape[1], frames[0].shape[0]), name="clip")
+    with Tracker.open(TrackerOptions(faces=2)) as tracker:
+        states = [
+            tracker.track(Frame(i * 33_000_000, i, camera, rgb)) for i, rgb in enumerate(frames)
+        ]
+    assert [state.face is not None for state in states] == [True] * 5 + [False] * 10 + [True] * 5
+    for state in states:
+        assert state.face is None or state.face.world_from_head.xyz[0] < -0.2
+        assert len(state.hands) == 2
+        assert all(hand.joints[:, 0].mean() < 0.0 for hand in state.hands)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracking.engine import HandMarks
-from tracking.subject import LEEWAY, Subject, can_reach, hand_place
+from tracking.subject import Subject, hand_place
 
 SAME_HAND = 0.5
 """Mean distance of the joints, as a part of the hand's size, below which two finds are one hand."""
@@ -41,13 +41,13 @@ def one_hand_a_side(
 
 
 def reachable_hands(found: tuple[HandMarks, ...], subject: Subject) -> tuple[HandMarks, ...]:
-    """Without those that the subject's face is too far from: a bystander's. All where no face is
-    seen."""
-    face = subject.face
-    if face is None:
-        return found
+    """Without those that the subject's face is too far from, or that a bystander's is nearer to.
+    All where no face is seen."""
+    company = subject.company
     return tuple(
-        hand for hand in found if can_reach(face, hand_place(hand.landmarks, hand.shape), LEEWAY)
+        hand
+        for hand in found
+        if company.may_have(hand_place(hand.landmarks, hand.shape), followed=True)
     )
 
 

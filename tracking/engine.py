@@ -26,6 +26,8 @@ class FaceMarks:
     MediaPipe's order (468-472 the person's right iris, 473-477 the left)."""
     blendshapes: Float32
     """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`."""
+    bystander: bool = False
+    """Whether it is not the face of whom the tracker follows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +46,12 @@ class HandMarks:
 
 
 class FaceEngine(Protocol):
-    """Looks for one face. Called from one thread only."""
+    """Looks for faces. Called from one thread only."""
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
-        """`rgb` (H, W, 3) uint8 sRGB, C-contiguous; `t_ms` increases from call to call.
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
+        """The subject's face first, where it is seen; then bystanders', said so.
+
+        `rgb` (H, W, 3) uint8 sRGB, C-contiguous; `t_ms` increases from call to call.
 
         Raises RuntimeError when the engine broke and has to be opened anew.
         """
@@ -56,11 +60,36 @@ class FaceEngine(Protocol):
     def close(self) -> None: ...
 
 
+def subjects_face(found: tuple[FaceMarks, ...]) -> FaceMarks | None:
+    """Of what a `FaceEngine` found, or None where the subject is not seen."""
+    return found[0] if found and not found[0].bystander else None
+
+
 class HandEngine(Protocol):
     """Looks for hands. Called from one thread only."""
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         """As `FaceEngine.look`; in no particular order, and two may be of the same side."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PersonMarks:
+    """What one engine for face and hands sees in one picture."""
+
+    faces: tuple[FaceMarks, ...]
+    """As `FaceEngine.look`."""
+    hands: tuple[HandMarks, ...]
+    """As `HandEngine.look`."""
+
+
+class PersonEngine(Protocol):
+    """Looks for faces and hands at once. Called from one thread only."""
+
+    def look(self, rgb: Picture, t_ms: int) -> PersonMarks:
+        """As `FaceEngine.look`."""
         ...
 
     def close(self) -> None: ...

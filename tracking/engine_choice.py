@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tracking.net import NetSource
+
+if TYPE_CHECKING:
+    from tracking.nets.torch_nets import TorchNets
 
 ENGINES = ("litert", "openvino", "torch", "mediapipe")
 """What `--tracker` and `tracking.tracker.TrackerOptions.engine` take, beside "auto"."""
 
 
 class _CpuNets(Protocol):
-    def __call__(self, threads: int, *, bundles: dict[str, Path]) -> NetSource: ...
-
-
-class _TorchNets(Protocol):
-    def __call__(self, device: str, *, bundles: dict[str, Path]) -> NetSource: ...
+    def __call__(self, threads: int, *, bundles: Mapping[str, Path]) -> NetSource: ...
 
 
 def chosen_engine(name: str) -> str:
@@ -34,7 +34,7 @@ def chosen_engine(name: str) -> str:
     Raises ValueError for a name that is no engine.
     """
     if name == "auto":
-        return "torch" if _has_cuda() else "litert"
+        return "torch" if has_cuda() else "litert"
     if name not in ENGINES:
         raise ValueError(
             f"TrackerOptions.engine: expected auto or one of {', '.join(ENGINES)}, got {name!r}"
@@ -42,7 +42,7 @@ def chosen_engine(name: str) -> str:
     return name
 
 
-def open_nets(engine: str, threads: int, bundles: dict[str, Path]) -> NetSource:
+def open_nets(engine: str, threads: int, bundles: Mapping[str, Path]) -> NetSource:
     """The networks' source. `threads` of each network, on a processor; `bundles` replaces shipped
     bundles by asset name.
 
@@ -56,17 +56,24 @@ def open_nets(engine: str, threads: int, bundles: dict[str, Path]) -> NetSource:
         make = cast("_CpuNets", _named("tracking.nets.openvino", "OpenVinoNets"))
         return make(threads, bundles=bundles)
     elif engine == "torch":
-        make_torch = cast("_TorchNets", _named("tracking.nets.torch_nets", "TorchNets"))
-        return make_torch("cuda" if _has_cuda() else "cpu", bundles=bundles)
+        return open_torch_nets(bundles)
     else:
         raise ValueError(f"open_nets: expected litert, openvino or torch, got {engine!r}")
+
+
+def open_torch_nets(bundles: Mapping[str, Path]) -> TorchNets:
+    """As `open_nets`: on CUDA where there is a device."""
+    from tracking.nets.torch_nets import TorchNets
+
+    return TorchNets("cuda" if has_cuda() else "cpu", bundles=bundles)
 
 
 def _named(module: str, name: str) -> object:
     return getattr(importlib.import_module(module), name)
 
 
-def _has_cuda() -> bool:
+def has_cuda() -> bool:
+    """Whether torch has a CUDA device here."""
     # Importing torch takes seconds, so the driver is looked for first.
     if ctypes.util.find_library("cuda") is None and ctypes.util.find_library("nvcuda") is None:
         return False

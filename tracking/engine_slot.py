@@ -40,7 +40,12 @@ class EngineSlot(Generic[T]):
                 raise
 
     def ask(self, rgb: Picture, t_ms: int) -> None:
-        """Hand over a picture; `answer` must follow."""
+        """Hand over a picture; `answer` must follow. An answer that was not taken is let go."""
+        if self._picture is not None:
+            try:
+                self.answer()
+            except TrackingError:
+                pass  # Of a picture that nobody asks about any more.
         if self._lane is None:
             self.begin()
             self.wait()

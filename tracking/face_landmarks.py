@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.face_shapes import FACE_SHAPES, UNTRACKED_SHAPES
 from tracking.net import Net
-from tracking.region import Cut, Picture, Region, crops, face_region_of_landmarks, into_picture
+from tracking.region import Cut, Picture, Region, face_region_of_landmarks, into_picture
+from tracking.region_net import answers
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -37,6 +39,16 @@ _OF_NETWORK = np.array(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FilteredFace:
+    """A face after its filter."""
+
+    landmarks: Array
+    """(478, 3) as of `FaceFind`."""
+    blendshapes: Float32
+    """(52,) float32 0..1 in the order of `FACE_SHAPES`, of these landmarks."""
+
+
+@dataclass(frozen=True, eq=False)
 class FaceFind:
     """What the network says of one region."""
 
@@ -44,10 +56,20 @@ class FaceFind:
     """(478, 3) pixels of the picture, and depth on the scale of x; MediaPipe's order."""
     presence: float
     """0..1: how sure it is that this is a face."""
+    filtered: FilteredFace | None = None
+    """Of an engine that filters faces itself."""
 
     def region(self) -> Region:
         """Where to look for it in the next picture."""
+        return self._region
+
+    @cached_property
+    def _region(self) -> Region:
         return face_region_of_landmarks(self.landmarks[:, :2])
+
+    def is_sound(self) -> bool:
+        """Whether all is finite and its region can be cut out: a damaged network says anything."""
+        return self.region().usable() and bool(np.isfinite(self.landmarks).all())
 
     def extent(self) -> float:
         """Pixels: mean of the width and height of the box round the landmarks."""
@@ -72,25 +94,40 @@ class FaceLandmarks:
         if not regions:
             return []
         looks = [look for region in regions for look in region.shaken(self._looks)]
-        points, logits, _ = self._net(crops(rgb, looks, self._cut, self._net.spec.input_range))
-        marks = points.reshape(len(looks), 478, 3).astype(np.float64)
-        for mark, look in zip(marks, looks, strict=True):
-            mark[:, :2] = into_picture(mark[:, :2], look, self._cut.size)
-            mark[:, 2] *= look.side / self._cut.size
-        presence = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
-        count, each = len(regions), self._looks
-        return [
-            FaceFind(landmarks, float(there))
-            for landmarks, there in zip(
-                marks.reshape(count, each, 478, 3).mean(1),
-                presence.reshape(count, each).mean(1),
-                strict=True,
-            )
-        ]
+        outputs = answers(self._net, rgb, looks, self._cut)
+        return face_finds(outputs, regions, self._looks, self._cut)
 
     def blendshapes(self, landmarks: Array) -> Float32:
         """(52,) float32 0..1 in the order of `FACE_SHAPES`, of (478, 3) or (478, 2) pixels."""
         points = landmarks[BLENDSHAPE_LANDMARKS, :2] + 0.5  # MediaPipe counts from the edge.
         (scores,) = self._blendshapes(np.ascontiguousarray(points[None], np.float32))
-        shapes = np.where(_OF_NETWORK >= 0, scores[0][_OF_NETWORK], np.float32(0.0))
-        return np.clip(np.nan_to_num(shapes), 0.0, 1.0).astype(np.float32)
+        return blendshapes_of(scores[0])
+
+
+def face_finds(
+    outputs: tuple[Float32, ...], regions: Sequence[Region], each: int, cut: Cut
+) -> list[FaceFind]:
+    """What the landmark network's `outputs` about `each` looks at every region, cut out by `cut`,
+    mean."""
+    looks = [look for region in regions for look in region.shaken(each)]
+    points, logits, _ = outputs
+    marks = points.reshape(len(looks), 478, 3).astype(np.float64)
+    for mark, look in zip(marks, looks, strict=True):
+        mark[:, :2] = into_picture(mark[:, :2], look, cut.size)
+        mark[:, 2] *= look.side / cut.size
+    presence = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    count = len(regions)
+    return [
+        FaceFind(landmarks, float(there))
+        for landmarks, there in zip(
+            marks.reshape(count, each, 478, 3).mean(1),
+            presence.reshape(count, each).mean(1),
+            strict=True,
+        )
+    ]
+
+
+def blendshapes_of(scores: Float32) -> Float32:
+    """(52,) float32 0..1 in the order of `FACE_SHAPES`, of the network's 52 answers."""
+    shapes = np.where(_OF_NETWORK >= 0, scores[_OF_NETWORK], np.float32(0.0))
+    return np.clip(np.nan_to_num(shapes), 0.0, 1.0).astype(np.float32)

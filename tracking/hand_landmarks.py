@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from tracking.net import Net
-from tracking.region import Cut, Picture, Region, crops, hand_region_of_landmarks, into_picture
+from tracking.region import Cut, Picture, Region, hand_region_of_landmarks, into_picture
+from tracking.region_net import answers
 
 Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class HandFind:
     """What the network says of one region."""
 
@@ -30,7 +33,16 @@ class HandFind:
 
     def region(self) -> Region:
         """Where to look for it in the next picture."""
+        return self._region
+
+    @cached_property
+    def _region(self) -> Region:
         return hand_region_of_landmarks(self.landmarks)
+
+    def is_sound(self) -> bool:
+        """Whether all is finite and its region can be cut out: a damaged network says anything."""
+        numbers = self.landmarks, self.shape, self.right
+        return self.region().usable() and all(np.isfinite(each).all() for each in numbers)
 
 
 class HandLandmarks:
@@ -48,32 +60,37 @@ class HandLandmarks:
         if not regions:
             return []
         looks = [look for region in regions for look in region.shaken(self._looks)]
-        points, presence, right, shapes = self._net(
-            crops(rgb, looks, self._cut, self._net.spec.input_range)
-        )
-        count, each = len(regions), self._looks
-        flat = np.array(
-            [
-                into_picture(row.reshape(21, 3)[:, :2], look, self._cut.size)
-                for row, look in zip(points, looks, strict=True)
-            ]
-        )
-        solid = np.array(
-            [
-                _turned(row.reshape(21, 3), look.angle)
-                for row, look in zip(shapes, looks, strict=True)
-            ]
-        )
-        return [
-            HandFind(landmarks, shape, float(side), float(there))
-            for landmarks, shape, side, there in zip(
-                flat.reshape(count, each, 21, 2).mean(1),
-                solid.reshape(count, each, 21, 3).mean(1),
-                right.reshape(count, each).mean(1),
-                presence.reshape(count, each).mean(1),
-                strict=True,
-            )
+        outputs = answers(self._net, rgb, looks, self._cut)
+        return hand_finds(outputs, regions, self._looks, self._cut)
+
+
+def hand_finds(
+    outputs: tuple[Float32, ...], regions: Sequence[Region], each: int, cut: Cut
+) -> list[HandFind]:
+    """What the landmark network's `outputs` about `each` looks at every region, cut out by `cut`,
+    mean."""
+    looks = [look for region in regions for look in region.shaken(each)]
+    points, presence, right, shapes = outputs
+    count = len(regions)
+    flat = np.array(
+        [
+            into_picture(row.reshape(21, 3)[:, :2], look, cut.size)
+            for row, look in zip(points, looks, strict=True)
         ]
+    )
+    solid = np.array(
+        [_turned(row.reshape(21, 3), look.angle) for row, look in zip(shapes, looks, strict=True)]
+    )
+    return [
+        HandFind(landmarks, shape, float(side), float(there))
+        for landmarks, shape, side, there in zip(
+            flat.reshape(count, each, 21, 2).mean(1),
+            solid.reshape(count, each, 21, 3).mean(1),
+            right.reshape(count, each).mean(1),
+            presence.reshape(count, each).mean(1),
+            strict=True,
+        )
+    ]
 
 
 def _turned(shape: npt.NDArray[np.float32], angle: float) -> Array:

@@ -26,11 +26,19 @@ class OneEuroOptions:
     """Hertz: the low-pass of the speed itself."""
 
 
+LONGEST_GAP_NS = 500_000_000
+"""After this the old value says nothing about the new one."""
+
+
+def bridged_seconds(before_ns: int, t_ns: int) -> float:
+    """From one use of a filter to the next; 0 where it has to start anew: after a long gap, or at
+    a time that is not later."""
+    gap = t_ns - before_ns
+    return gap * 1e-9 if 0 < gap <= LONGEST_GAP_NS else 0.0
+
+
 class OneEuro:
     """Filters one array over time; time comes with the values, a gap or `reset` starts anew."""
-
-    LONGEST_GAP_NS = 500_000_000
-    """After this the old value says nothing about the new one."""
 
     def __init__(self, options: OneEuroOptions | None = None) -> None:
         self._options = options or OneEuroOptions()
@@ -49,13 +57,12 @@ class OneEuro:
         A time that is not later than the last one starts anew.
         """
         new = np.array(value, np.float64)
-        gap = t_ns - self._t_ns
+        seconds = bridged_seconds(self._t_ns, t_ns)
         self._t_ns = t_ns
         old = self._value
-        if old is None or old.shape != new.shape or not 0 < gap <= self.LONGEST_GAP_NS:
+        if old is None or old.shape != new.shape or seconds == 0.0:
             self._value, self._came, self._speed = new, new, np.zeros_like(new)
             return new.copy()
-        seconds = gap * 1e-9
         speed = (new - self._came) / (seconds * max(size, 1e-9))
         self._came = new
         a = _alpha(np.array(self._options.speed_cutoff), seconds)

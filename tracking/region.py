@@ -47,6 +47,9 @@ DETECTED_EYES = (0, 1)
 OUTER_CORNERS = (33, 263)
 """Face landmarks: outer corner of the person's right eye, then of the left."""
 
+FARTHEST = 1e6
+"""Pixels: a damaged network may say any number, which float32 matrices then do not hold."""
+
 SHAKES = ((0.0, 0.0, 1.0, 0.0), (0.02, 0.0, 1.0, 0.08), (-0.02, 0.0, 1.0, -0.08),
           (0.0, 0.02, 1.06, 0.04), (0.0, -0.02, 0.95, -0.04))  # fmt: skip
 """Five looks at one thing: shift in sides (x, y), scale, turn in radians. Their mean trembles less
@@ -67,8 +70,12 @@ class Region:
     axis (clockwise to the eye), -pi to pi."""
 
     def usable(self) -> bool:
-        """Whether it can be cut out: finite, and larger than a pixel."""
-        return all(map(math.isfinite, (self.x, self.y, self.side, self.angle))) and self.side > 1.0
+        """Whether it can be cut out: finite, larger than a pixel, and not beyond all pictures."""
+        return (
+            all(map(math.isfinite, (self.x, self.y, self.side, self.angle)))
+            and self.side > 1.0
+            and max(abs(self.x), abs(self.y), self.side) < FARTHEST
+        )
 
     def shaken(self, count: int) -> tuple[Region, ...]:
         """The first `count` of the five looks of `SHAKES`; one is the region itself."""
@@ -230,5 +237,7 @@ def _round_box(middle: Array, extent: Array, angle: float, scale: float, shift: 
 
 
 def _wrapped(angle: float) -> float:
-    """The same angle in -pi to pi."""
+    """The same angle in -pi to pi; what is no number stays so."""
+    if not math.isfinite(angle):
+        return angle
     return angle - 2.0 * math.pi * math.floor((angle + math.pi) / (2.0 * math.pi))

@@ -17,20 +17,27 @@ one is whole in its neighbour."""
 OVERLAP = 1.0 / 6.0
 """Least part of a tile that its neighbour shows too."""
 
+SMALLEST_TILE = 64
+"""Pixels of its side. In less a detector, which sees it enlarged twice or more, takes an eye for a
+face; what can be told from so few pixels is large enough in a larger square."""
+
 
 def tiles(width: int, height: int, levels: tuple[int, ...]) -> tuple[Region, ...]:
     """Squares that cover the picture: one for level 1, about a dozen for level 4; in the order of
-    `levels`, then from top to bottom and left to right."""
+    `levels`, then from top to bottom and left to right. Levels whose tiles would be smaller than
+    SMALLEST_TILE are left out, but for the whole picture."""
     found: list[Region] = []
     for level in levels:
         if level == 1:
             found.append(whole_picture(width, height))
             continue
         side = TILE_SIDE * max(width, height) / level
+        if side < SMALLEST_TILE:
+            continue
         found += [
             Region(x, y, side, 0.0) for y in _middles(height, side) for x in _middles(width, side)
         ]
-    return tuple(found)
+    return tuple(found) or (whole_picture(width, height),)
 
 
 class TileTurns:

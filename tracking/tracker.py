@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,28 +17,17 @@ from streams.rigid import Rigid
 from streams.tracked_state import FacePose, HandPose, TrackedState
 from tracking.association import hand_size, one_hand_a_side, reachable_hands
 from tracking.canonical_face import CanonicalFace, read_canonical_face
-from tracking.engine import (
-    SMALLEST_SIDE,
-    FaceEngine,
-    FaceMarks,
-    HandEngine,
-    HandMarks,
-    Picture,
-)
-from tracking.engine_choice import chosen_engine, open_nets
-from tracking.engine_slot import EngineSlot
-from tracking.engines.face_pipeline import FacePipeline, FaceSettings
-from tracking.engines.hand_pipeline import HandPipeline, HandSettings
-from tracking.engines.mediapipe_tasks import (
-    FACE_NETWORKS,
-    HAND_NETWORKS,
-    Confidences,
-    require_bundle,
-)
+from tracking.engine import SMALLEST_SIDE, FaceMarks, HandMarks, Picture, subjects_face
+from tracking.engine_choice import chosen_engine, has_cuda
+from tracking.engine_lanes import Wanted, lanes_of
+from tracking.engine_picture import engine_picture, enlarged_face, enlarged_hand
+from tracking.engines.face_pipeline import MEDIAPIPE_FACE, FaceSettings
+from tracking.engines.hand_pipeline import MEDIAPIPE_HANDS, HandSettings
+from tracking.engines.mediapipe_tasks import FACE_NETWORKS, HAND_NETWORKS, require_bundle
 from tracking.face_details import FaceDetails
 from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import HAND_LENGTH, lies_on_face, place_hand
-from tracking.head_pose import fit_head
+from tracking.head_pose import HeadFit, fit_head
 from tracking.landmark_flow import LandmarkFlow, LandmarkFlowOptions
 from tracking.net import FACE_BUNDLE, HAND_BUNDLE
 from tracking.neutral_face import NeutralFace
@@ -50,14 +38,8 @@ from tracking.subject import Subject
 from tracking.user_hand import UserHand
 from tracking.visibility import PartsSeen, hand_seen, parts_seen
 
-LONGEST_SIDE = 2048
-"""Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
-FACE_THREADS, HAND_THREADS = 1, 2
-"""Of each network on a processor: face and hands are looked for at the same time, and two hands
-take more than twice as long as a face."""
-FACE_ENGINES = {"openvino": "litert"}
-"""What runs the face's networks where that differs: they gain nothing by bfloat16, and OpenVINO
-takes 1.4 times LiteRT's CPU time for them (`benchmarks.tracking`, part cost)."""
+MOST_FACES = 6
+"""That are followed: each costs as much as the first."""
 WORST_FACE_ERROR = 0.125
 """Misfit of the average face from which it is no face: people have 0.02-0.08 (0.09 with a wrong
 guess of the camera's field of view), a palm that MediaPipe takes for a face has 0.13."""
@@ -70,7 +52,9 @@ class TrackerOptions:
     engine: str = "litert"
     """What runs the networks: one of `tracking.engine_choice.ENGINES`, or "auto"."""
     faces: int = 1
-    """1, or 0 to leave the face alone."""
+    """At most this many, 0 to MOST_FACES. The state is of one person, the subject; from 2 on hands
+    that a bystander's face is nearer to are left out. 0 or 1 with MediaPipe, which filters no face
+    where it may find several."""
     hands: int = 2
     """At most this many hands: 0, 1 or 2."""
     min_detection: float | None = None
@@ -78,9 +62,10 @@ class TrackerOptions:
     pipeline begins with less, because its landmark networks judge what the detectors find."""
     min_presence: float = 0.5
     """0..1, of the landmark model that there is one."""
-    looks: int = 1
+    looks: int | None = None
     """At each face and hand in a frame, 1 to 5, whose landmarks are averaged: five tremble less by
-    a third, without lag, and cost five times as much. 1 with MediaPipe."""
+    a third, without lag, and cost a processor five times as much. By default 5 on CUDA, where they
+    are one launch, and 1 elsewhere. 1 with MediaPipe."""
     look_for_hands_every_ms: int = 160
     """Milliseconds between searches while fewer than `hands` are seen (the search costs more than a
     face); a hand that is seen is followed in every frame."""
@@ -101,16 +86,23 @@ class TrackerOptions:
     """Another hand bundle than the shipped one."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("faces", (0, 1)), ("hands", (0, 1, 2))):
-            if getattr(self, name) not in choices:
+        for name, most in (("faces", MOST_FACES), ("hands", 2)):
+            if getattr(self, name) not in range(most + 1):
                 raise ValueError(
-                    f"TrackerOptions.{name}: expected one of {choices}, got {getattr(self, name)!r}"
+                    f"TrackerOptions.{name}: expected 0 to {most}, got {getattr(self, name)!r}"
                 )
+        if self.engine == "mediapipe" and self.faces > 1:
+            raise ValueError(
+                "TrackerOptions.faces: expected 0 or 1 with mediapipe, which filters no face where "
+                f"it may find several, got {self.faces!r}; choose another engine"
+            )
         for name in ("min_detection", "min_presence"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ValueError(f"TrackerOptions.{name}: expected 0 to 1, got {value!r}")
-        if not 1 <= self.looks <= len(SHAKES) or (self.engine == "mediapipe" and self.looks != 1):
+        if self.looks is not None and (
+            not 1 <= self.looks <= len(SHAKES) or (self.engine == "mediapipe" and self.looks != 1)
+        ):
             raise ValueError(
                 f"TrackerOptions.looks: expected 1 to {len(SHAKES)}, 1 with mediapipe, "
                 f"got {self.looks!r}"
@@ -143,13 +135,11 @@ class Tracker(Closing):
         self._subject = Subject()
         self._canonical: CanonicalFace | None = None
         self._face_flow: LandmarkFlow | None = None
-        self._face_slot: EngineSlot[FaceMarks | None] | None = None
-        self._hand_slot: EngineSlot[tuple[HandMarks, ...]] | None = None
         self._hand_fitting = HandFitting(options.own_hands)
         self.details = FaceDetails(options.neutral)
         """Of the face; `details.ask_neutral` learns the person's rest."""
         self._closed = False
-        self._prepare_engines()
+        self._lanes = lanes_of(self._wanted(), self._subject)
         self._begin()
 
     @staticmethod
@@ -175,8 +165,7 @@ class Tracker(Closing):
     def close(self) -> None:
         """End the engines and their threads, within seconds even if they hang. Idempotent."""
         self._closed = True
-        for slot in self._slots():
-            slot.close()
+        self._lanes.close()
 
     def track(self, frame: Frame) -> TrackedState:
         """What is seen in this frame, in the world of its camera.
@@ -194,59 +183,59 @@ class Tracker(Closing):
                 f"pixels, got {frame.camera.size[0]} x {frame.camera.size[1]}"
             )
         self._follow_source(frame)
-        picture = _picture(frame)
+        picture = engine_picture(frame)
         # Milliseconds that grow with every frame, as MediaPipe demands.
         self._last_ms = max((frame.t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
         scale = frame.camera.size[0] / picture.shape[1], frame.camera.size[1] / picture.shape[0]
 
-        for slot in self._slots():
-            slot.ask(picture, self._last_ms)
-        found_face = self._face_slot.answer() if self._face_slot is not None else None
+        self._lanes.ask(picture, self._last_ms)
+        found_faces = self._lanes.faces()
+        found_face = subjects_face(found_faces)
         moved = None
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
-        found_hands = self._hand_slot.answer() if self._hand_slot is not None else ()
-        self._subject.follow(found_face)
+        found_hands = self._lanes.hands()
+        others = self._bystanders(frame.camera, found_faces, scale)
+        small = frame.camera.scaled((picture.shape[1], picture.shape[0]))
+        self._subject.follow(found_face, others, small)
         found_hands = reachable_hands(found_hands, self._subject)
 
         marks = face = None
         if found_face is not None:
-            marks = _enlarged_face(found_face, scale)
+            marks = enlarged_face(found_face, scale)
             seen = parts_seen(picture, found_face.landmarks)
             face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
         if face is None:
             self.details.unseen(frame.t_ns)
         hands = self._hand_poses(
             frame,
-            tuple(_enlarged_hand(hand, scale) for hand in found_hands),
+            tuple(enlarged_hand(hand, scale) for hand in found_hands),
             face.world_from_head if face is not None else None,
             marks.landmarks if marks is not None else None,
         )
         hands = tuple(_as_seen(hand, picture, frame.camera, scale) for hand in hands)
         return TrackedState(frame.t_ns, frame.camera.name, face, hands)
 
-    def _prepare_engines(self) -> None:
+    def _wanted(self) -> Wanted:
+        """The engines, whose models are looked through here."""
         o = self._options
+        bundles: dict[str, Path] = {}
         if o.faces:
-            face_model = o.face_model or asset_path(FACE_BUNDLE)
-            require_bundle(face_model, FACE_NETWORKS)
-            self._canonical = read_canonical_face(face_model)
+            bundles[FACE_BUNDLE] = o.face_model or asset_path(FACE_BUNDLE)
+            require_bundle(bundles[FACE_BUNDLE], FACE_NETWORKS)
+            self._canonical = read_canonical_face(bundles[FACE_BUNDLE])
             if o.face_flow is not None:
                 self._face_flow = LandmarkFlow(self._canonical.vertices, o.face_flow)
-            self._face_slot = EngineSlot(
-                "tracking-face", lambda: open_face_engine(self.engine, face_model, o), o.patience_s
-            )
         if o.hands:
-            hand_model = o.hand_model or asset_path(HAND_BUNDLE)
-            require_bundle(hand_model, HAND_NETWORKS)
-            self._hand_slot = EngineSlot(
-                "tracking-hands",
-                lambda: open_hand_engine(self.engine, hand_model, o, self._subject),
-                o.patience_s,
-            )
-
-    def _slots(self) -> list[EngineSlot[FaceMarks | None] | EngineSlot[tuple[HandMarks, ...]]]:
-        return [slot for slot in (self._face_slot, self._hand_slot) if slot is not None]
+            bundles[HAND_BUNDLE] = o.hand_model or asset_path(HAND_BUNDLE)
+            require_bundle(bundles[HAND_BUNDLE], HAND_NETWORKS)
+        return Wanted(
+            self.engine,
+            face_settings(self.engine, o) if o.faces else None,
+            hand_settings(self.engine, o) if o.hands else None,
+            bundles,
+            o.patience_s,
+        )
 
     def _begin(self) -> None:
         """New engines and no memory."""
@@ -260,11 +249,8 @@ class Tracker(Closing):
         self.details.forget()
         if self._face_flow is not None:
             self._face_flow.forget()
-        for slot in self._slots():
-            slot.begin()
         try:
-            for slot in self._slots():
-                slot.wait()
+            self._lanes.begin()
         except BaseException:
             self.close()
             raise
@@ -277,6 +263,26 @@ class Tracker(Closing):
             self._source, self._first_ns = name, frame.t_ns
         self._last_ns = frame.t_ns
 
+    def _bystanders(
+        self, camera: Camera, found: tuple[FaceMarks, ...], scale: tuple[float, float]
+    ) -> list[FaceMarks]:
+        """Those that are faces: one that is a palm would take the hand from whom it belongs to."""
+        return [
+            face
+            for face in found
+            if face.bystander and self._fitted(camera, enlarged_face(face, scale)) is not None
+        ]
+
+    def _fitted(self, camera: Camera, marks: FaceMarks) -> HeadFit | None:
+        """None for what is no face."""
+        if self._canonical is None:
+            return None
+        try:
+            fit = fit_head(camera, marks.landmarks, self._canonical)
+        except ValueError:
+            return None  # Landmarks on one point or behind the camera are no face.
+        return fit if fit.error < WORST_FACE_ERROR else None
+
     def _face_pose(
         self,
         camera: Camera,
@@ -285,13 +291,8 @@ class Tracker(Closing):
         moved: npt.NDArray[np.float64] | None,
         seen: PartsSeen,
     ) -> FacePose | None:
-        if self._canonical is None:
-            return None
-        try:
-            fit = fit_head(camera, marks.landmarks, self._canonical)
-        except ValueError:
-            return None  # Landmarks on one point or behind the camera are no face.
-        if fit.error >= WORST_FACE_ERROR:
+        fit = self._fitted(camera, marks)
+        if fit is None:
             return None
         camera_in_head = (fit.world_from_head.inverse() @ camera.world_from_camera).xyz
         detail = self.details.of(t_ns, fit.landmarks, marks.blendshapes, camera_in_head, seen)
@@ -354,67 +355,38 @@ class Tracker(Closing):
         return OneEuro(self._options.hand_filter), OneEuro(self._options.hand_filter)
 
 
-def open_face_engine(engine: str, bundle: Path, options: TrackerOptions) -> FaceEngine:
-    """Raises ValueError for a damaged bundle, RuntimeError when the engine cannot run it."""
-    if engine == "mediapipe":
-        from tracking.engines.mediapipe_tasks import MediaPipeFace
-
-        return MediaPipeFace(bundle, _confidences(options))
-    settings = FaceSettings(min_presence=options.min_presence, looks=options.looks)
-    if options.min_detection is not None:
-        settings = replace(settings, min_detection=options.min_detection)
-    nets = open_nets(FACE_ENGINES.get(engine, engine), FACE_THREADS, {FACE_BUNDLE: bundle})
-    return FacePipeline(nets, settings)
-
-
-def open_hand_engine(
-    engine: str, bundle: Path, options: TrackerOptions, subject: Subject
-) -> HandEngine:
-    """As `open_face_engine`; `subject`: whose hands."""
-    every_ms = options.look_for_hands_every_ms
-    if engine == "mediapipe":
-        from tracking.engines.mediapipe_tasks import MediaPipeHands
-
-        return MediaPipeHands(bundle, _confidences(options), options.hands, every_ms)
-    settings = HandSettings(
-        hands=options.hands,
+def face_settings(engine: str, options: TrackerOptions) -> FaceSettings:
+    """What these options come to for one of the engines."""
+    settings = MEDIAPIPE_FACE if engine == "mediapipe" else FaceSettings()
+    return replace(
+        settings,
+        faces=options.faces,
+        min_detection=_unless_none(options.min_detection, settings.min_detection),
         min_presence=options.min_presence,
-        search_every_ms=every_ms,
-        looks=options.looks,
-    )
-    if options.min_detection is not None:
-        settings = replace(settings, min_detection=options.min_detection)
-    return HandPipeline(open_nets(engine, HAND_THREADS, {HAND_BUNDLE: bundle}), settings, subject)
-
-
-def _confidences(options: TrackerOptions) -> Confidences:
-    return Confidences(
-        0.5 if options.min_detection is None else options.min_detection, options.min_presence
+        looks=_looks(engine, options),
     )
 
 
-def _picture(frame: Frame) -> Picture:
-    """The frame's pixels as an engine takes them: not mirrored, not huge, contiguous."""
-    rgb = frame.rgb[:, ::-1] if frame.mirrored else frame.rgb
-    rgb = np.ascontiguousarray(rgb)
-    height, width = rgb.shape[:2]
-    longest = max(height, width)
-    if longest > LONGEST_SIDE:
-        size = (
-            max(round(width * LONGEST_SIDE / longest), SMALLEST_SIDE),
-            max(round(height * LONGEST_SIDE / longest), SMALLEST_SIDE),
-        )
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return rgb
+def hand_settings(engine: str, options: TrackerOptions) -> HandSettings:
+    """As `face_settings`."""
+    settings = MEDIAPIPE_HANDS if engine == "mediapipe" else HandSettings()
+    return replace(
+        settings,
+        hands=options.hands,
+        min_detection=_unless_none(options.min_detection, settings.min_detection),
+        min_presence=options.min_presence,
+        search_every_ms=options.look_for_hands_every_ms,
+        looks=_looks(engine, options),
+    )
 
 
-def _enlarged_face(marks: FaceMarks, scale: tuple[float, float]) -> FaceMarks:
-    """Pixels of a shrunk picture -> pixels of the whole one."""
-    if scale == (1.0, 1.0):
-        return marks
-    to = np.array([scale[0], scale[1], scale[0]], np.float32)
-    half = np.array([0.5, 0.5, 0.0], np.float32)
-    return replace(marks, landmarks=(marks.landmarks + half) * to - half)
+def _looks(engine: str, options: TrackerOptions) -> int:
+    afforded = len(SHAKES) if engine == "torch" and has_cuda() else 1
+    return afforded if options.looks is None else options.looks
+
+
+def _unless_none(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _as_seen(
@@ -424,10 +396,3 @@ def _as_seen(
     pixels, _ = project(camera, hand.joints)
     seen = hand_seen(picture, (pixels + 0.5) / np.array(scale) - 0.5)
     return replace(hand, confidence=hand.confidence * seen)
-
-
-def _enlarged_hand(marks: HandMarks, scale: tuple[float, float]) -> HandMarks:
-    if scale == (1.0, 1.0):
-        return marks
-    to, half = np.array(scale, np.float32), np.float32(0.5)
-    return replace(marks, landmarks=(marks.landmarks + half) * to - half)

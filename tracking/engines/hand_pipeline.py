@@ -19,7 +19,7 @@ from tracking.region import (
     hand_region_of_palm,
     overlap,
 )
-from tracking.subject import LEEWAY, Place, Subject, can_reach, hand_place, metres_between
+from tracking.subject import Place, Subject, hand_place, metres_between
 from tracking.tiles import TileTurns
 
 SAME_REGION = 0.5
@@ -102,11 +102,18 @@ class HandPipeline:
 
     def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
         require_picture("HandPipeline.look", rgb)
-        face = self._subject.face
+        return self.take(rgb, t_ms, self._landmarks.find(rgb, self.regions()))
+
+    def regions(self) -> list[Region]:
+        """Where the hands that are followed are to be looked for in the next picture."""
+        return list(self._regions)
+
+    def take(self, rgb: Picture, t_ms: int, finds: list[HandFind]) -> tuple[HandMarks, ...]:
+        """`look`, for whom has asked the landmark network already: one find for each of
+        `regions`, in their order."""
+        company = self._subject.company
         hands = [
-            hand
-            for hand in self._believed(self._landmarks.find(rgb, self._regions))
-            if face is None or can_reach(face, _place(hand), LEEWAY)
+            hand for hand in self._believed(finds) if company.may_have(_place(hand), followed=True)
         ]
         if self._search_is_due(t_ms, len(hands)):
             self._searched_ms = t_ms
@@ -138,7 +145,7 @@ class HandPipeline:
                 regions.append(region)
         hands = self._landmarks.find(rgb, regions[:MOST_PALMS])
         for _ in range(s.passes - 1):
-            before = [h for h in hands if h.presence >= HOPELESS and h.region().usable()]
+            before = [h for h in hands if h.presence >= HOPELESS and h.is_sound()]
             hands = self._landmarks.find(rgb, [hand.region() for hand in before])
             hands = [h for h, b in zip(hands, before, strict=True) if _apart(h, b) < SETTLED]
         hands = [hand for hand in self._believed(hands) if hand.presence >= s.min_first_presence]
@@ -150,17 +157,18 @@ class HandPipeline:
 
     def _subjects(self, hands: list[HandFind]) -> list[HandFind]:
         """The hands that may be the subject's, the likeliest first."""
-        face = self._subject.face
+        company = self._subject.company
+        face = company.subject
         if face is None:
             return sorted(hands, key=lambda hand: -float(np.ptp(hand.landmarks, axis=0).max()))
-        theirs = [hand for hand in hands if can_reach(face, _place(hand))]
+        theirs = [hand for hand in hands if company.may_have(_place(hand))]
         return sorted(theirs, key=lambda hand: metres_between(_place(hand), face))
 
     def _believed(self, hands: list[HandFind]) -> list[HandFind]:
         return [
             hand
             for hand in hands
-            if hand.presence >= self._settings.min_presence and hand.region().usable()
+            if hand.presence >= self._settings.min_presence and hand.is_sound()
         ]
 
 

@@ -58,17 +58,17 @@ class MediaPipeFace:
             )
         )
 
-    def look(self, rgb: Picture, t_ms: int) -> FaceMarks | None:
+    def look(self, rgb: Picture, t_ms: int) -> tuple[FaceMarks, ...]:
         result = self._landmarker.detect_for_video(_image(rgb), t_ms)
         if not result.face_landmarks or not result.face_blendshapes:
-            return None
+            return ()
         landmarks = _pixels(result.face_landmarks[0], rgb)
         scores = {shape.category_name: shape.score for shape in result.face_blendshapes[0]}
         # MediaPipe has "_neutral" in the place of tongueOut, which it does not see.
         blendshapes = np.array([scores.get(name, 0.0) for name in FACE_SHAPES], np.float32)
         if not np.isfinite(landmarks).all():
-            return None
-        return FaceMarks(landmarks, np.clip(np.nan_to_num(blendshapes), 0.0, 1.0))
+            return ()
+        return (FaceMarks(landmarks, np.clip(np.nan_to_num(blendshapes), 0.0, 1.0)),)
 
     def close(self) -> None:
         self._landmarker.close()

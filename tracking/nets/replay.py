@@ -12,7 +12,7 @@ Work = Callable[[], None]
 WARM_UPS = 3
 """Runs before a CUDA graph is captured, as torch asks for (torch.cuda.CUDAGraph, notes)."""
 _CAPTURING = threading.Lock()
-"""Faces and hands are tracked in threads of their own, and both may begin at once."""
+"""Engines of several cameras are in threads of their own, and may begin at once."""
 
 
 def recorded(work: Work, device: torch.device) -> Work:

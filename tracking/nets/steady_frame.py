@@ -1,31 +1,40 @@
 """The steady frame: faces and hands that are followed already, from pictures to numbers in one go.
 
 The pictures of all cameras and the regions go to the device in one copy from pinned memory; there
-all regions are cut out, the faces' landmarks and blendshapes and, at the same time, the hands'
-landmarks are computed, under CUDA as one captured graph; and one copy of a few kilobytes comes
-back. Its slow twin is the same networks called one after the other with crops of the host.
+all regions are cut out, the faces' landmarks are computed, filtered and made blendshapes, and at
+the same time the hands' landmarks are computed, under CUDA as one captured graph; and one copy of a
+few kilobytes comes back. Its slow twin is the same networks called one after the other with crops
+of the host, and the host's filter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tracking.face_landmarks import BLENDSHAPE_LANDMARKS
 from tracking.net import NETS, Float32
 from tracking.nets.device_crops import Crops, DeviceCrops
+from tracking.nets.device_one_euro import DeviceOneEuro
+from tracking.nets.device_pictures import DevicePictures
 from tracking.nets.replay import finish, recorded, side_by_side
 from tracking.nets.torch_nets import TorchNets, divided
 
-Pictures = npt.NDArray[np.uint8]
+MOST_SHAPES = 6
+"""Numbers of faces and hands whose graphs are kept: one face with 0, 1 or 2 hands, hands alone,
+and one more."""
+FACE_NUMBERS = 478 * 3
 
 
 @dataclass(frozen=True, slots=True)
-class SteadyShape:
-    """What every frame has: a captured graph is for one shape."""
+class SteadyRoom:
+    """What there is memory for."""
 
     cameras: int
     width: int
@@ -33,164 +42,227 @@ class SteadyShape:
     """Pixels; of every camera."""
     faces: int
     hands: int
-    """Of all cameras together."""
+    """At most, of all cameras together."""
     looks: int = 1
-    """Regions of each face and hand, one after the other; blendshapes are of the mean."""
+    """Regions of each face and hand, one after the other; a face's landmarks are their mean."""
 
     def __post_init__(self) -> None:
-        if min(self.cameras, self.looks) < 1 or min(self.width, self.height) < 16:
-            raise ValueError(f"SteadyShape: expected cameras, looks and pictures, got {self}")
-        if min(self.faces, self.hands) < 0 or self.faces + self.hands < 1:
-            raise ValueError(f"SteadyShape: expected faces or hands, got {self}")
+        if self.looks < 1 or min(self.faces, self.hands) < 0 or self.faces + self.hands < 1:
+            raise ValueError(f"SteadyRoom: expected faces or hands, and looks at them, got {self}")
 
-    @property
-    def face_regions(self) -> int:
-        return self.faces * self.looks
 
-    @property
-    def hand_regions(self) -> int:
-        return self.hands * self.looks
+@dataclass(frozen=True, slots=True, eq=False)
+class SteadyRegions:
+    """Where to look in one frame: first at faces, then at hands, each with all its looks."""
 
-    @property
-    def regions(self) -> int:
-        return self.face_regions + self.hand_regions
+    cameras: npt.NDArray[np.int64]
+    """(regions,) numbers of their cameras."""
+    picture_from_pixel: npt.NDArray[np.float64]
+    """(regions, 2, 3) matrices as `device_crops` takes them."""
+    slots: npt.NDArray[np.int64]
+    """(faces,) the filter of each face, no two the same."""
+    seconds: npt.NDArray[np.float64]
+    """(faces,) since that filter was last used; 0 where it begins anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SteadyAnswers:
-    """The networks' outputs on the host, each (regions, size) float32 as `Net` returns them."""
+    """What comes back to the host."""
 
     faces: tuple[Float32, ...]
-    """Of "face_landmarks"; empty without faces."""
+    """Outputs of "face_landmarks", each (regions of faces, size) float32 as `Net` returns them;
+    empty without faces."""
+    filtered: Float32
+    """(faces, 478, 3) float32 pixels of the picture, x, y and depth on the scale of x."""
     blendshapes: Float32
-    """(faces, 52)."""
+    """(faces, 52) of "face_blendshapes", of the filtered landmarks."""
     hands: tuple[Float32, ...]
-    """Of "hand_landmarks"; empty without hands."""
+    """Outputs of "hand_landmarks" likewise; empty without hands."""
 
 
 class SteadyFrame:
-    """One shape's frame, captured. Called from one thread at a time."""
+    """One engine's steady frames. Each number of faces and hands is a captured graph of its own, of
+    which the last `MOST_SHAPES` are kept; all share the pictures and the filters' state, so that a
+    hand that comes or goes does not disturb a face. Called from one thread at a time."""
 
-    def __init__(
-        self, nets: TorchNets, shape: SteadyShape, blendshape_landmarks: npt.NDArray[np.int64]
-    ) -> None:
-        """`blendshape_landmarks` (146,): which of the 478 the blendshapes are computed from."""
-        self.shape = shape
-        self._device = nets.device
-        kinds, modules = [], {}
-        if shape.faces:
-            spec = NETS["face_landmarks"]
-            kinds.append(Crops(shape.face_regions, spec.input_shape[0], spec.input_range))
-            modules |= {name: nets.module(name) for name in ("face_landmarks", "face_blendshapes")}
-        if shape.hands:
-            spec = NETS["hand_landmarks"]
-            kinds.append(Crops(shape.hand_regions, spec.input_shape[0], spec.input_range))
-            modules["hand_landmarks"] = nets.module("hand_landmarks")
-        self._modules = modules
-        self._crops = DeviceCrops(kinds).to(self._device)
-        self._chosen = torch.from_numpy(blendshape_landmarks).to(self._device)
-        self._keep_memory()
-        self._replay = recorded(self._compute, self._device)
+    def __init__(self, nets: TorchNets, room: SteadyRoom, filters: DeviceOneEuro) -> None:
+        """`filters` of (478, 3) landmarks, at least `room.faces`. Raises ValueError as
+        `DevicePictures` does, or when a model is damaged."""
+        self.room = room
+        self._nets = nets
+        self._filters = filters
+        regions = room.looks * (room.faces + room.hands)
+        ends = np.cumsum([0, 6 * regions, regions, room.faces, room.faces]) * 8
+        self.pictures = DevicePictures(
+            nets.device, room.cameras, room.width, room.height, int(ends[-1]) // 8
+        )
+        """Show the next pictures here, then call."""
+        there, staged = self.pictures.numbers, self.pictures.staged_numbers
+        matrices, cameras, slots, seconds = (
+            slice(int(low), int(high)) for low, high in pairwise(ends)
+        )
+        self._matrices = there[matrices].view(torch.float64).view(-1, 2, 3)
+        self._cameras = there[cameras].view(torch.int64)
+        self._slots = there[slots].view(torch.int64)
+        self._seconds = there[seconds].view(torch.float64)
+        self._staged_matrices = staged[matrices].view(np.float64).reshape(-1, 2, 3)
+        self._staged_cameras = staged[cameras].view(np.int64)
+        self._staged_slots = staged[slots].view(np.int64)
+        self._staged_seconds = staged[seconds].view(np.float64)
+        self._chosen = torch.from_numpy(BLENDSHAPE_LANDMARKS).to(nets.device)
+        self._shapes: dict[tuple[int, int], _Shape] = {}
 
-    @property
-    def pictures(self) -> Pictures:
-        """(cameras, height, width, 3) uint8 sRGB: write the next frame here, then call."""
-        return self._staged_pictures
+    def __call__(self, regions: SteadyRegions) -> SteadyAnswers:
+        """Raises ValueError for regions that there is no room for, or that are not finite."""
+        shape = self._shape(*self._required(regions))
+        rows, faces = shape.regions, shape.faces
+        self._staged_matrices[:rows] = regions.picture_from_pixel
+        self._staged_cameras[:rows] = regions.cameras
+        self._staged_slots[:faces] = regions.slots
+        self._staged_seconds[:faces] = regions.seconds
+        self.pictures.upload()
+        return shape.run()
 
-    def __call__(
-        self, cameras: npt.NDArray[np.int64], picture_from_pixel: npt.NDArray[np.floating]
-    ) -> SteadyAnswers:
-        """The regions, first of faces, then of hands: (regions,) numbers of their cameras and
-        (regions, 2, 3) matrices as `device_crops` takes them. Raises ValueError for others."""
-        given = np.asarray(picture_from_pixel, np.float32)
-        count = self.shape.regions
-        if given.shape != (count, 2, 3) or not np.isfinite(given).all():
+    def _required(self, regions: SteadyRegions) -> tuple[int, int]:
+        """Numbers of faces and hands."""
+        room, given = self.room, np.asarray(regions.picture_from_pixel, np.float32)
+        faces = len(regions.slots)
+        things, over = divmod(len(given), room.looks)
+        hands = things - faces
+        if over or not (0 <= faces <= room.faces and 0 <= hands <= room.hands and things):
             raise ValueError(
-                f"SteadyFrame: expected finite ({count}, 2, 3) matrices, got {given.shape}"
+                f"SteadyFrame: expected {room.looks} regions of each of at most {room.faces} faces "
+                f"and {room.hands} hands, got {len(given)} regions with {faces} faces"
             )
-        if cameras.shape != (count,) or not ((cameras >= 0) & (cameras < self.shape.cameras)).all():
+        if given.shape[1:] != (2, 3) or not np.isfinite(given).all():
             raise ValueError(
-                f"SteadyFrame: expected {count} numbers of {self.shape.cameras} cameras, "
+                f"SteadyFrame: expected finite ({len(given)}, 2, 3) matrices, got {given.shape}"
+            )
+        cameras = regions.cameras
+        if (
+            cameras.shape != given.shape[:1]
+            or not ((cameras >= 0) & (cameras < room.cameras)).all()
+        ):
+            raise ValueError(
+                f"SteadyFrame: expected {len(given)} numbers of {room.cameras} cameras, "
                 f"got {cameras.tolist()}"
             )
-        self._staged_cameras[:] = cameras
-        self._staged_matrices[:] = given
-        self._on_device.copy_(self._staging, non_blocking=True)
-        self._replay()
-        self._landed.copy_(self._results, non_blocking=True)
-        finish(self._device)
-        return self._answers()
-
-    def _keep_memory(self) -> None:
-        """All memory that a frame passes through, which a captured graph refers to."""
-        shape = self.shape
-        pinned = self._device.type == "cuda"
-        # The widest numbers first, so that all are aligned.
-        matrices, pictures = 8 * shape.regions, 32 * shape.regions
-        size = pictures + shape.cameras * shape.height * shape.width * 3
-        self._staging = torch.zeros(size, dtype=torch.uint8, pin_memory=pinned)
-        self._on_device = torch.zeros(size, dtype=torch.uint8, device=self._device)
-        staged = self._staging.numpy()
-        self._staged_cameras = staged[:matrices].view(np.int64)
-        self._staged_matrices = staged[matrices:pictures].view(np.float32).reshape(-1, 2, 3)
-        as_pictures = shape.cameras, shape.height, shape.width, 3
-        self._staged_pictures = staged[pictures:].reshape(as_pictures)
-        self._device_cameras = self._on_device[:matrices].view(torch.int64)
-        self._device_matrices = (
-            self._on_device[matrices:pictures].view(torch.float32).view(-1, 2, 3)
-        )
-        self._device_pictures = self._on_device[pictures:].view(as_pictures)
-        self._sizes = [
-            (rows, size)
-            for name, rows in (
-                ("face_landmarks", shape.face_regions),
-                ("face_blendshapes", shape.faces),
-                ("hand_landmarks", shape.hand_regions),
+        slots, seconds = regions.slots.tolist(), regions.seconds
+        if len(set(slots)) < faces or not all(0 <= slot < self._filters.spare for slot in slots):
+            raise ValueError(
+                f"SteadyFrame: expected different slots of {self._filters.spare}, got {slots}"
             )
-            if rows
-            for size in NETS[name].output_sizes
-        ]
-        total = sum(rows * size for rows, size in self._sizes)
-        self._results = torch.zeros(total, device=self._device)
-        self._landed = torch.zeros(total, pin_memory=pinned)
+        if seconds.shape != (faces,) or not ((seconds >= 0.0) & (seconds < np.inf)).all():
+            raise ValueError(
+                f"SteadyFrame: expected seconds of {faces} faces, got {seconds.tolist()}"
+            )
+        return faces, hands
 
-    def _compute(self) -> None:
-        """From the memory on the device to the results on the device."""
+    def _shape(self, faces: int, hands: int) -> _Shape:
+        shape = self._shapes.pop((faces, hands), None)
+        if shape is None:
+            if len(self._shapes) == MOST_SHAPES:
+                del self._shapes[next(iter(self._shapes))]  # The one that was not used the longest.
+            # Recording runs the frame a few times: not with a filter that is in use.
+            self._slots.fill_(self._filters.spare)
+            shape = _Shape(self._nets, self.room.looks, faces, hands, self._computed)
+        self._shapes[faces, hands] = shape
+        return shape
+
+    def _computed(self, shape: _Shape) -> list[Tensor]:
+        """From the memory on the device to the answers there, in the order of `_Shape.sizes`."""
+        rows = shape.regions
         crops = list(
-            self._crops(self._device_pictures, self._device_cameras, self._device_matrices)
+            shape.crops(
+                self.pictures.on_device, self._cameras[:rows], self._matrices[:rows].float()
+            )
         )
         faces: list[Tensor] = []
         hands: list[Tensor] = []
-        face_crops = crops.pop(0) if self.shape.faces else None
-        hand_crops = crops.pop(0) if self.shape.hands else None
+        face_crops = crops.pop(0) if shape.faces else None
+        hand_crops = crops.pop(0) if shape.hands else None
 
         def look_at_faces() -> None:
             if face_crops is not None:
-                faces.extend(self._modules["face_landmarks"](face_crops))
-                faces.append(self._blendshapes(faces[0]))
+                faces.extend(shape.modules["face_landmarks"](face_crops))
+                faces.extend(self._made_of(faces[0], shape))
 
         def look_at_hands() -> None:
             if hand_crops is not None:
-                hands.extend(self._modules["hand_landmarks"](hand_crops))
+                hands.extend(shape.modules["hand_landmarks"](hand_crops))
 
-        side_by_side(look_at_faces, look_at_hands, self._device)
-        torch.cat([output.reshape(-1) for output in faces + hands], out=self._results)
+        side_by_side(look_at_faces, look_at_hands, self._nets.device)
+        return faces + hands
 
-    def _blendshapes(self, landmarks: Tensor) -> Tensor:
-        """(face regions, 1434) crop pixels -> (faces, 52)."""
-        shape = self.shape
-        matrices = self._device_matrices[: shape.face_regions]
-        points = landmarks.unflatten(1, (478, 3))[:, self._chosen, :2]
-        # Half pixels between pixels' middles and edges do not matter: the network begins with
-        # taking the mean away.
-        placed = points @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
-        (scores,) = self._modules["face_blendshapes"](
-            placed.unflatten(0, (shape.faces, shape.looks)).mean(1)
+    def _made_of(self, landmarks: Tensor, shape: _Shape) -> tuple[Tensor, Tensor]:
+        """(regions, 1434) crop coordinates -> filtered landmarks (faces, 478, 3) in the picture,
+        and blendshapes (faces, 52)."""
+        looks = self.room.looks
+        matrices = self._matrices[: shape.faces * looks]
+        points = landmarks.double().unflatten(1, (478, 3))
+        # The matrices speak of pixels' middles, the network of the crop's edge.
+        flat = (points[..., :2] - 0.5) @ matrices[:, :, :2].mT + matrices[:, None, :, 2]
+        deep = points[..., 2:] * matrices[:, :, 0].norm(dim=1)[:, None, None]
+        placed = torch.cat([flat, deep], -1).unflatten(0, (shape.faces, looks)).mean(1)
+        sizes = (placed.amax(1) - placed.amin(1))[:, :2].mean(1)
+        filtered = self._filters.filtered(
+            self._slots[: shape.faces], self._seconds[: shape.faces], placed, sizes
         )
-        return scores
+        # As `FaceLandmarks.blendshapes`: counted from the picture's edge.
+        (scores,) = shape.modules["face_blendshapes"]((filtered[:, self._chosen, :2] + 0.5).float())
+        return filtered.float(), scores
 
-    def _answers(self) -> SteadyAnswers:
-        parts = divided(self._landed.numpy(), self._sizes)
-        if not self.shape.faces:
-            return SteadyAnswers((), np.zeros((0, 52), np.float32), parts)
-        return SteadyAnswers(parts[:3], parts[3], parts[4:])
+
+class _Shape:
+    """What belongs to one number of faces and hands: its crops, its graph, its answers."""
+
+    def __init__(
+        self,
+        nets: TorchNets,
+        looks: int,
+        faces: int,
+        hands: int,
+        computed: Callable[[_Shape], list[Tensor]],
+    ) -> None:
+        self.faces, self.hands = faces, hands
+        self.regions = looks * (faces + hands)
+        self.modules = {
+            name: nets.module(name)
+            for name, count in (
+                ("face_landmarks", faces),
+                ("face_blendshapes", faces),
+                ("hand_landmarks", hands),
+            )
+            if count
+        }
+        kinds = [
+            Crops(looks * count, NETS[name].input_shape[0], NETS[name].input_range)
+            for name, count in (("face_landmarks", faces), ("hand_landmarks", hands))
+            if count
+        ]
+        self.crops = DeviceCrops(kinds).to(nets.device)
+        self.sizes: list[tuple[int, int]] = []
+        if faces:
+            self.sizes += [(looks * faces, size) for size in NETS["face_landmarks"].output_sizes]
+            self.sizes += [(faces, FACE_NUMBERS), (faces, *NETS["face_blendshapes"].output_sizes)]
+        if hands:
+            self.sizes += [(looks * hands, size) for size in NETS["hand_landmarks"].output_sizes]
+        self._device = nets.device
+        total = sum(rows * size for rows, size in self.sizes)
+        self._results = torch.zeros(total, device=nets.device)
+        self._landed = torch.zeros(total, pin_memory=nets.device.type == "cuda")
+
+        def work() -> None:
+            torch.cat([answer.reshape(-1) for answer in computed(self)], out=self._results)
+
+        self._replay = recorded(work, nets.device)
+
+    def run(self) -> SteadyAnswers:
+        self._replay()
+        self._landed.copy_(self._results, non_blocking=True)
+        finish(self._device)
+        parts = divided(self._landed.numpy(), self.sizes)
+        if not self.faces:
+            nothing = np.zeros((0, 478, 3), np.float32), np.zeros((0, 52), np.float32)
+            return SteadyAnswers((), *nothing, parts)
+        return SteadyAnswers(parts[:3], parts[3].reshape(-1, 478, 3), parts[4], parts[5:])

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tracking.net import Float32, NetSpec, require_batch
 from tracking.nets.bundle import bundle_of, network_bytes
 from tracking.nets.tflite_graph import read_graph
@@ -47,6 +45,7 @@ class TorchNets:
             raise ValueError(f"TorchNets: expected dtype {' or '.join(DTYPES)}, got {dtype!r}")
         self.dtype: torch.dtype = getattr(torch, chosen)
         self._bundles = bundles or {}
+        self._modules: dict[str, fx.GraphModule] = {}
 
     def open(self, network: str) -> TorchNet:
         """See `NetSource`."""
@@ -55,7 +54,13 @@ class TorchNets:
 
     def module(self, network: str) -> fx.GraphModule:
         """The network as a module on the device: (N, *spec.input_shape) float32 -> for each of
-        `spec.outputs` (N, size) float32. For callers that keep tensors on the device."""
+        `spec.outputs` (N, size) float32. For callers that keep tensors on the device. Made once,
+        so that whoever asks shares the weights."""
+        if network not in self._modules:
+            self._modules[network] = self._made(network)
+        return self._modules[network]
+
+    def _made(self, network: str) -> fx.GraphModule:
         import torch
 
         from tracking.nets.tflite_lowering import lower
@@ -132,6 +137,9 @@ class _RecordedBatch:
 
 def divided(numbers: Float32, shapes: list[tuple[int, int]]) -> tuple[Float32, ...]:
     """Outputs that lie one behind the other, each copied in its own shape."""
-    ends = np.cumsum([rows * size for rows, size in shapes])
-    parts = np.split(numbers, ends[:-1])
-    return tuple(part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True))
+    parts: list[Float32] = []
+    first = 0
+    for rows, size in shapes:
+        parts.append(numbers[first : first + rows * size].reshape(rows, size).copy())
+        first += rows * size
+    return tuple(parts)
