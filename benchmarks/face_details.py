@@ -1,6 +1,6 @@
 """Gaze under lids at every height, blinks and lip contact against what synthetic people act.
 
-    python -m benchmarks.face_details [--avatar NAME ...]
+    python -m benchmarks.face_details [--avatar NAME ...] [--tracker litert]
 
 Gaze: mean error in degrees (yaw, pitch) after each person's own offset under open lids is taken
 away, as a neutral face does. Lids and lips: what the network alone says, and what is told.
@@ -27,9 +27,11 @@ from streams.tracked_state import FacePose
 from streams.view import View
 from tracking.canonical_face import read_canonical_face
 from tracking.engine import subjects_face
-from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace
+from tracking.engine_lanes import Wanted, open_face_engine
+from tracking.engines.face_pipeline import FaceSettings
 from tracking.face_details import FaceDetails
 from tracking.head_pose import fit_head
+from tracking.net import FACE_BUNDLE
 from tracking.visibility import parts_seen
 
 Float32 = npt.NDArray[np.float32]
@@ -88,14 +90,15 @@ def talk() -> Performance:
     )
 
 
-def watch(person: str, performance: Performance, fps: float) -> Iterator[Seen]:
+def watch(person: str, performance: Performance, fps: float, tracker: str) -> Iterator[Seen]:
     """Film and follow one face."""
-    bundle = asset_path("models/face_landmarker.task")
+    bundle = asset_path(FACE_BUNDLE)
     average = read_canonical_face(bundle)
     camera = Camera.from_fov((640, 480), np.deg2rad(56.0), name=person)
     artist = Artist(View.from_camera(camera), person)
     options = SyntheticOptions(camera=camera, fps=fps, noise=1.5)
-    engine, details = MediaPipeFace(bundle, Confidences()), FaceDetails()
+    wanted = Wanted(tracker, FaceSettings(), None, {FACE_BUNDLE: bundle}, patience_s=30.0)
+    engine, details = open_face_engine(wanted), FaceDetails()
     with SyntheticPerson(performance, artist, options, release=artist.close) as source:
         for frame in source:
             truth = source.truth(frame.seq).face
@@ -149,11 +152,13 @@ def closings(seen: list[Seen]) -> list[str]:
     return lines
 
 
-def main(avatar: tuple[str, ...] = ("default", "amara", "mei", "walter")) -> None:
+def main(
+    avatar: tuple[str, ...] = ("default", "amara", "mei", "walter"), tracker: str = "litert"
+) -> None:
     """Print a few lines a person."""
     for person in avatar:
-        held = gaze_errors(list(watch(person, lids(), 15.0)))
-        talked = list(watch(person, talk(), 30.0))
+        held = gaze_errors(list(watch(person, lids(), 15.0, tracker)))
+        talked = list(watch(person, talk(), 30.0, tracker))
         blinks = gaze_errors(talked)
         for what, errors in (("held lids", held), ("blinks", blinks)):
             shown = ", ".join(f"{name} {e[0]:.1f}/{e[1]:.1f}" for name, e in errors.items())
