@@ -15,6 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
+from streams.camera import Camera
+from streams.frame import Frame
+from streams.tracked_state import TrackedState
 from tracking import engine_choice
 from tracking.association import hand_size
 from tracking.engine import FaceEngine, FaceMarks, HandEngine, HandMarks, Picture
@@ -23,7 +26,13 @@ from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import FACE_ENGINES, FACE_THREADS, HAND_THREADS, TrackerOptions
+from tracking.tracker import (
+    FACE_ENGINES,
+    FACE_THREADS,
+    HAND_THREADS,
+    Tracker,
+    TrackerOptions,
+)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -198,6 +207,21 @@ def open_both(engine: str) -> Both:
         HandPipeline(open_nets(engine, HAND_THREADS)),
         ThreadPoolExecutor(1),
     )
+
+
+class WholeTracker:
+    """`Tracker` looking at the same frames: beside the engines, the landmarks' flow, filters, the
+    head's pose, hands in metres and confidences, none of which MediaPipe has."""
+
+    def __init__(self, options: TrackerOptions) -> None:
+        self._tracker = Tracker.open(options)
+
+    def look(self, rgb: Picture, t_ms: int) -> TrackedState:
+        camera = Camera.from_fov((rgb.shape[1], rgb.shape[0]), name="film")
+        return self._tracker.track(Frame(t_ms * 1_000_000, t_ms, camera, rgb))
+
+    def close(self) -> None:
+        self._tracker.close()
 
 
 def _image(rgb: Picture) -> Any:

@@ -29,6 +29,7 @@ from benchmarks.compared_trackers import (
     CalmHands,
     MediaPipePhotographs,
     OurPhotographs,
+    WholeTracker,
     mediapipe_face,
     mediapipe_hands,
     open_both,
@@ -58,7 +59,7 @@ from benchmarks.tracking_report import Report, bar_table
 from tracking.engine import HandEngine, Picture
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
-from tracking.tracker import FACE_THREADS, HAND_THREADS
+from tracking.tracker import FACE_THREADS, HAND_THREADS, TrackerOptions
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
 OURS = ("litert", "openvino", "torch")
@@ -287,6 +288,9 @@ class TrackingBenchmark:
             )
             for engine in engines:
                 opened[f"ours, {engine}"] = open_both(engine)
+            for name, fit in (("hands fitted", True), ("hands placed", False)):
+                options = TrackerOptions(engine=self.engine, hand_fit=fit)
+                opened[f"whole tracker, {name}"] = WholeTracker(options)
         return opened
 
     def _cost_bar(self, report: Report, scene: str, rows: Sequence[Cost]) -> None:
