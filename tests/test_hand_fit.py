@@ -97,7 +97,9 @@ class SlowFit:
 
     def terms(self, x: Array) -> Array:
         """What half the sum of squares of is the cost."""
-        landmarks, limit = self.landmarks(x), hand_fit.LANDMARK_DOUBT**2
+        alone = len(self.facing) == 1
+        limit = (hand_fit.ALONE_DOUBT if alone else hand_fit.LANDMARK_DOUBT) ** 2
+        landmarks = self.landmarks(x)
         rows: list[Array] = []
         for view in self.facing:
             seen = landmarks @ view.turn.T + view.shift

@@ -29,13 +29,14 @@ from tracking.user_hand import UserHand
 
 Array = npt.NDArray[np.float64]
 
-LANDMARK_DOUBT, VIEW_DOUBT = 5.0, 2.0
-"""As `Doubt.landmark` and `Doubt.view`."""
+LANDMARK_DOUBT, ALONE_DOUBT, VIEW_DOUBT = 5.0, 10.0, 2.0
+"""As `Doubt.landmark`, `landmark_alone` and `view`. With 5 a single view of a fist gives up the
+wrist now and then, and turns the hand to where it is not."""
 ANGLE_SIGMA, SIDEWAYS_SIGMA, COUPLING_SIGMA = 0.8, 0.2, 0.25
 """Radians, as `hand_limits.likely`."""
 BELIEFS = (8.0, 1.0)
 """A fit without a start believes every landmark at first, and then doubts (Blake and Zisserman,
-Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
+Visual Reconstruction, 1987): factors of these."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
 SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 3e-2
 """Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame: with
@@ -178,7 +179,8 @@ def _stacked(rows: Sequence[tuple[Array, ...]], like: Numbers) -> list[Numbers]:
 def doubt_at(belief: float, like: Numbers) -> Doubt:
     """`belief` 1 is the fit's own."""
     prior = (as_like(part, like) for part in _beliefs())
-    return Doubt(LANDMARK_DOUBT * belief, VIEW_DOUBT * belief, *prior)
+    doubts = (belief * doubt for doubt in (LANDMARK_DOUBT, ALONE_DOUBT, VIEW_DOUBT))
+    return Doubt(*doubts, *prior)
 
 
 @cache
