@@ -17,6 +17,7 @@ import numpy.typing as npt
 from assets.manifest import asset_path
 from streams.camera import Camera
 from streams.frame import Frame
+from streams.projection import project
 from streams.tracked_state import TrackedState
 from tracking import engine_choice
 from tracking.association import hand_size
@@ -217,11 +218,35 @@ class WholeTracker:
         self._tracker = Tracker.open(options)
 
     def look(self, rgb: Picture, t_ms: int) -> TrackedState:
-        camera = Camera.from_fov((rgb.shape[1], rgb.shape[0]), name="film")
-        return self._tracker.track(Frame(t_ms * 1_000_000, t_ms, camera, rgb))
+        return self._tracker.track(Frame(t_ms * 1_000_000, t_ms, _camera_of(rgb), rgb))
 
     def close(self) -> None:
         self._tracker.close()
+
+
+class TrackedHands:
+    """`tracking.engine.HandEngine`: where the joints of the whole `Tracker` are in the picture."""
+
+    def __init__(self, options: TrackerOptions) -> None:
+        self._tracker = WholeTracker(options)
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+        return tuple(
+            HandMarks(
+                project(_camera_of(rgb), hand.joints)[0].astype(np.float32),
+                hand.joints,
+                hand.side,
+                hand.confidence,
+            )
+            for hand in self._tracker.look(rgb, t_ms).hands
+        )
+
+    def close(self) -> None:
+        self._tracker.close()
+
+
+def _camera_of(rgb: Picture) -> Camera:
+    return Camera.from_fov((rgb.shape[1], rgb.shape[0]), name="film")
 
 
 def _image(rgb: Picture) -> Any:

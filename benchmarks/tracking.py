@@ -29,6 +29,7 @@ from benchmarks.compared_trackers import (
     CalmHands,
     MediaPipePhotographs,
     OurPhotographs,
+    TrackedHands,
     WholeTracker,
     mediapipe_face,
     mediapipe_hands,
@@ -204,6 +205,7 @@ class TrackingBenchmark:
             hands = hands or [cut for rgb in demo if (cut := cut_to_hand(rgb, finder)) is not None]
         finder.close()
         one = HandSettings(hands=1)
+        alone = TrackerOptions(engine=self.engine, faces=0, hands=1)
         face_by = {
             "MediaPipe": mediapipe_face,
             "ours": lambda: FacePipeline(nets),
@@ -215,6 +217,8 @@ class TrackingBenchmark:
             "ours": lambda: CalmHands(HandPipeline(nets, one)),
             "ours, unfiltered": lambda: HandPipeline(nets, one),
             "ours, five looks": lambda: CalmHands(HandPipeline(nets, replace(one, looks=5))),
+            "whole tracker, hands fitted": lambda: TrackedHands(alone),
+            "whole tracker, hands placed": lambda: TrackedHands(replace(alone, hand_fit=False)),
         }
         moved = motion_table("face", faces, {n: face_track(o) for n, o in face_by.items()})
         moved += motion_table("hand", hands, {n: hand_track(o) for n, o in hands_by.items()})
