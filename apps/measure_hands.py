@@ -88,7 +88,8 @@ class MeasureHands:
 
         fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
         measurings = {side: HandMeasuring(side) for side in SIDES}
-        options = TrackerOptions(faces=1 if self.beside_face else 0)
+        # As the network sees them, not as bones that are still unknown.
+        options = TrackerOptions(faces=1 if self.beside_face else 0, hand_fit=False)
         print(TELL.format(seconds=self.seconds), flush=True)
         asked = SourceOptions(fov_long_side=fov, mirrored=self.mirrored)
         with open_any(self.source, asked) as source, Tracker.open(options) as tracker:

@@ -1,4 +1,4 @@
-"""This user's measured hands, as kept in the user's folder."""
+"""This user's measured hands: kept in the user's folder, used with their cameras."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apps.usage import FailedError
 from avatar.whole_file import PRIVATE, write_whole
+from capture.frame_source import FrameSource
 
 if TYPE_CHECKING:
     from tracking.user_hand import UserHand
 
 FILE = "hands.json"
+NOTE = "hands"
+"""Under which a session's header keeps those that were used; none is an average adult's."""
 
 
 def own_hands_path() -> Path:
@@ -39,6 +43,19 @@ def own_hands() -> tuple[UserHand, ...]:
         return hands_from_json(text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def hands_for(source: FrameSource) -> tuple[UserHand, ...]:
+    """The user's, for a camera; a file shows somebody else, for all that is known.
+
+    Raises FailedError when they cannot be read.
+    """
+    if not source.live:
+        return ()
+    try:
+        return own_hands()
+    except (OSError, ValueError) as error:
+        raise FailedError(f"{error}; or `visavis measure-hands --forget`") from error
 
 
 def keep_own_hands(hands: Sequence[UserHand]) -> Path:

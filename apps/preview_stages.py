@@ -68,13 +68,10 @@ def open_stages(
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
             from apps.own_face import NeutralLearning, neutral_for
-            from apps.own_hands import own_hands
+            from apps.own_hands import hands_for
             from tracking.tracker import TrackerOptions
 
-            # Only a camera shows this user for certain; and who replays a session's frames must
-            # get the hands that it holds, without a file of this machine.
-            hands = own_hands() if source.live and preview.record is None else ()
-            wanted = TrackerOptions(own_hands=hands, neutral=neutral_for(source))
+            wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
             tracker = own = opened.enter_context(open_tracker(preview.tracker, wanted))
             if preview.neutral is not None:
                 learning = NeutralLearning(own.details, source.live)

@@ -171,6 +171,7 @@ class Record:
         import cv2
 
         from apps.own_face import neutral_for
+        from apps.own_hands import hands_for
         from apps.pipeline import Stages
         from apps.tracker_choice import open_tracker
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
@@ -179,6 +180,6 @@ class Record:
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        wanted = TrackerOptions(neutral=neutral_for(source))
+        wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
         tracker = opened.enter_context(open_tracker(self.tracker, wanted))
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

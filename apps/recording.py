@@ -57,12 +57,20 @@ class RecordingOptions:
     """The engine that tracks; "" where none does."""
 
 
-def _own_face(source: FrameSource) -> dict[str, str]:
-    """What the tracker measures expressions from, where that is the user's own calm face."""
-    from apps.own_face import NOTE, neutral_for
+def notes_on_tracking(source: FrameSource) -> dict[str, str]:
+    """The bones that hands are tracked with, and what expressions are measured from, where that is
+    the user's own calm face: what `tracker_choice.recorded_options` reads.
 
-    neutral = neutral_for(source)
-    return {} if neutral is None else {NOTE: neutral.to_json()}
+    Raises FailedError when the user's own cannot be read.
+    """
+    from apps import own_face, own_hands
+    from tracking.user_hand import hands_to_json
+
+    neutral = own_face.neutral_for(source)
+    return {
+        own_hands.NOTE: hands_to_json(own_hands.hands_for(source)),
+        **({} if neutral is None else {own_face.NOTE: neutral.to_json()}),
+    }
 
 
 class RecordSource(Protocol):
@@ -108,7 +116,7 @@ class Recording(Closing):
                 "lossless": "yes" if options.lossless else "no",
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
-                **_own_face(source),
+                **notes_on_tracking(source),
             },
         )
         self.writer = SessionWriter(

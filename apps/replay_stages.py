@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import cv2
 
-from apps.own_face import NOTE
 from apps.pipeline import Draw, Stages
 from apps.recorded_stages import RecordedStates, ReplayedAvatar, ReplayParts
 from apps.session_moments import Moment, MomentOptions, chosen_source, first_seam
 from apps.session_source import SessionSource
-from apps.tracker_choice import ClosingTracker, recorded_engine, tracker_engine
+from apps.tracker_choice import ClosingTracker, recorded_engine, recorded_options, tracker_engine
 from apps.usage import FailedError, UsageError
 from apps.viewpoint import default_size, fitted_view
 from overlay.placement import place_panels
@@ -134,12 +133,8 @@ class Replay(Closing):
     def _open_tracker(self) -> ClosingTracker:
         if self.seam != "frames":
             return RecordedStates(self._moment)
-        from tracking.neutral_face import NeutralFace
-        from tracking.tracker import TrackerOptions
-
-        kept = self.session.header.notes.get(NOTE)
-        neutral = None if kept is None else NeutralFace.from_json(kept)
-        tracker = self._parts.open_tracker(self.tracker_name, TrackerOptions(neutral=neutral))
+        options = recorded_options(self.session)
+        tracker = self._parts.open_tracker(self.tracker_name, options)
         self._opened.callback(tracker.close)
         return tracker
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from datetime import UTC, datetime
 
 from apps.session_survey import SessionSurvey, StreamSurvey
 
 SHOWN_GAPS = 5
 """Of each stream, the longest ones; --json lists all."""
+LONGEST_NOTE = 80
+"""Characters; --json has all."""
 
 
 def survey_text(survey: SessionSurvey) -> str:
@@ -33,7 +36,7 @@ def _head(survey: SessionSurvey) -> list[str]:
         )
     lines.append(f"  consent    {header.consent or 'NONE is stored'}")
     for name, text in sorted(header.notes.items()):
-        lines.append(f"  {name:<10} {text}")
+        lines.append(f"  {name:<10} {textwrap.shorten(text, LONGEST_NOTE, placeholder=' ...')}")
     if header.models:
         names = ", ".join(f"{name} {sha[:8]}" for name, sha in sorted(header.models.items()))
         lines.append(f"  models     {len(header.models)}: {names}")

@@ -38,6 +38,30 @@ def recorded_engine(session: SessionReader) -> str:
     return session.header.notes.get("tracker", "")
 
 
+def recorded_options(session: SessionReader) -> TrackerOptions:
+    """How the tracker was set up whose states a session holds, its engine left out: with the user's
+    own hands and calm face, where it had them.
+
+    Sessions that hold states and say nothing of hands are from when hands were not fitted.
+    Raises FailedError when what is kept makes no sense.
+    """
+    from apps import own_face, own_hands
+    from tracking.neutral_face import NeutralFace
+    from tracking.tracker import TrackerOptions
+    from tracking.user_hand import hands_from_json
+
+    notes = session.header.notes
+    hands, neutral = notes.get(own_hands.NOTE), notes.get(own_face.NOTE)
+    try:
+        return TrackerOptions(
+            hand_fit=hands is not None or "state" not in session.seams,
+            own_hands=() if hands is None else hands_from_json(hands),
+            neutral=None if neutral is None else NeutralFace.from_json(neutral),
+        )
+    except ValueError as error:
+        raise FailedError(f"{session.path}: in its header, {error}") from error
+
+
 def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     """The shipped tracker with this engine, and `options` else.
 

@@ -15,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.manifest import asset_path
+from streams.camera import Camera
+from streams.frame import Frame
+from streams.projection import project
+from streams.tracked_state import TrackedState
 from tracking import engine_choice
 from tracking.association import hand_size
 from tracking.engine import (
@@ -31,7 +35,7 @@ from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.engines.mediapipe_tasks import Confidences, MediaPipeFace, MediaPipeHands
 from tracking.net import Net, NetSource
 from tracking.one_euro import OneEuro, OneEuroOptions
-from tracking.tracker import TrackerOptions
+from tracking.tracker import Tracker, TrackerOptions
 
 Float32 = npt.NDArray[np.float32]
 
@@ -229,6 +233,45 @@ def open_both(engine: str) -> Both | PersonEngine:
         HandPipeline(open_nets(engine, HAND_THREADS)),
         ThreadPoolExecutor(1),
     )
+
+
+class WholeTracker:
+    """`Tracker` looking at the same frames: beside the engines, the landmarks' flow, filters, the
+    head's pose, hands in metres and confidences, none of which MediaPipe has."""
+
+    def __init__(self, options: TrackerOptions) -> None:
+        self._tracker = Tracker.open(options)
+
+    def look(self, rgb: Picture, t_ms: int) -> TrackedState:
+        return self._tracker.track(Frame(t_ms * 1_000_000, t_ms, _camera_of(rgb), rgb))
+
+    def close(self) -> None:
+        self._tracker.close()
+
+
+class TrackedHands:
+    """`tracking.engine.HandEngine`: where the joints of the whole `Tracker` are in the picture."""
+
+    def __init__(self, options: TrackerOptions) -> None:
+        self._tracker = WholeTracker(options)
+
+    def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+        return tuple(
+            HandMarks(
+                project(_camera_of(rgb), hand.joints)[0].astype(np.float32),
+                hand.joints,
+                hand.side,
+                hand.confidence,
+            )
+            for hand in self._tracker.look(rgb, t_ms).hands
+        )
+
+    def close(self) -> None:
+        self._tracker.close()
+
+
+def _camera_of(rgb: Picture) -> Camera:
+    return Camera.from_fov((rgb.shape[1], rgb.shape[0]), name="film")
 
 
 def _image(rgb: Picture) -> Any:

@@ -1,6 +1,6 @@
 """How well and how quickly hands of known bones are fitted.
 
-    python -m benchmarks.hand_fit [--hands 60] [--clip PATH] [--json FILE]
+    python -m benchmarks.hand_fit [--hands 60] [--clip PATH] [--umetrack PATH] [--json FILE]
 
 First made hands of which everything is known (1 pixel of noise, landmarks 4 mm a axis beside the
 joints, the net's own shape with 10 mm of error along the view), seen by one, two and four cameras.
@@ -24,9 +24,13 @@ import numpy.typing as npt
 import tyro
 
 from assets.manifest import asset_path
+from benchmarks.hands_multiview import JUDGED, Onlooker
+from benchmarks.hands_multiview import RIGS as MULTIVIEW
+from benchmarks.rendered_hands import Artist, HandModel, OwnHand, UmeTrackModel
+from benchmarks.rendered_hands import rig as drawn_rig
 from capture.frame_source import SourceOptions, open_source
 from capture.scenes import open_scene
-from streams.hand_skeleton import HandShape
+from streams.hand_skeleton import PALM_JOINTS, HandShape
 from streams.projection import project
 from tests.seen_hands import RIGS, joint_error_mm, rig, seen_hand, user_hand
 from tracking.engine import HandMarks
@@ -36,10 +40,14 @@ from tracking.hand_fit import HandFit, fit_hand, fit_hands
 from tracking.hand_measuring import HandMeasuring
 from tracking.hand_placement import place_hand
 from tracking.hand_view import HandView
-from tracking.user_hand import UserHand
+from tracking.pose_fit import facing_along, rays_through
+from tracking.user_hand import UserHand, palm_span
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
+
+DRAWN = 50
+"""Hands of each kind."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,8 @@ class Options:
     """Another clip, without truth."""
     fov_deg: float | None = None
     """Its camera's angle of view."""
+    umetrack: Path | None = None
+    """UmeTrack's generic_hand_model.json, to draw that hand too."""
     json: Path | None = None
     """Also write the figures there."""
 
@@ -73,6 +83,27 @@ class Row:
     """Median over bones of the standard deviation of their length, as a part of it."""
     jitter_mm: float
     ms: float
+    depth_slope: float
+    depth_residual_mm: float
+    """As `DepthRow`."""
+
+
+@dataclass(frozen=True)
+class DepthRow:
+    """How far joints are behind the wrist, one way to know it against the truth."""
+
+    hand: str
+    views: int
+    what: str
+    mean_mm: float
+    median_mm: float
+    """Of the views' mean joint errors, without wrist and thumb base; NaN for a shape without a
+    place."""
+    depth_slope: float
+    """Of the regression of the depths found (along the ray to the hand) on the true ones, through
+    0: 1 is scaled right, below 1 is too flat."""
+    depth_residual_mm: float
+    """Root mean square of what that leaves."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +152,61 @@ def made(options: Options) -> list[dict[str, float | str]]:
                 "torch_batch_ms_a_hand": batch[0] / options.hands,
             }
         )
+    return rows
+
+
+def depths(view: HandView, joints: Array) -> Array:
+    """(20,) metres along the ray to the hand: joints (21, 3), world frame, behind the wrist."""
+    inverse = view.camera.world_from_camera.inverse()
+    rays = rays_through(view.camera, view.points).mean(0)
+    along = np.asarray(inverse.apply(joints)) @ facing_along(rays)
+    return along[1:, 2] - along[0, 2]
+
+
+def slope(found: list[Array], truth: list[Array]) -> tuple[float, float]:
+    """As `DepthRow.depth_slope` and `depth_residual_mm`."""
+    if not found:
+        return float("nan"), float("nan")
+    y, x = np.concatenate(found), np.concatenate(truth)
+    k = float(x @ y / (x @ x))
+    return k, 1e3 * float(np.sqrt(((y - k * x) ** 2).mean()))
+
+
+def drawn(model: HandModel, artist: Artist, count: int) -> list[DepthRow]:
+    """Each view by itself, as one camera would see it."""
+    engine = MediaPipeHands(
+        asset_path("models/hand_landmarker.task"), Confidences(0.3, 0.3, 0.3), 1, 1
+    )
+    look, random = Onlooker(engine).look, np.random.default_rng(7)
+    found: dict[str, list[Array]] = {"net's shape": [], "placed": [], "average": []}
+    truth: list[Array] = []
+    off: dict[str, list[float]] = {name: [] for name in found}
+    for index in range(count):
+        hand = model.posed(index, random)
+        for camera in (camera for kind in MULTIVIEW for camera in drawn_rig(kind)):
+            marks = look(artist(hand.mesh, camera))
+            placed = None if marks is None else place_hand(camera, marks)
+            if marks is None or placed is None:
+                continue
+            shape = marks.shape.astype(float)
+            view = HandView(camera, marks.landmarks.astype(float), np.ones(21), shape)
+            fit = fit_hand([view], UserHand.average(hand.side))
+            size = palm_span(hand.joints[PALM_JOINTS]) / palm_span(shape[PALM_JOINTS])
+            found["net's shape"].append((shape[1:, 2] - shape[0, 2]) * size)
+            truth.append(depths(view, hand.joints))
+            for name, joints in (("placed", placed.joints.astype(float)), ("average", fit.joints)):
+                found[name].append(depths(view, joints))
+                off[name].append(joint_error_mm(joints[JUDGED], hand.truth[JUDGED]))
+    engine.close()
+    rows: list[DepthRow] = []
+    for name, values in found.items():
+        errors = np.array(off[name] or [np.nan])
+        rows.append(
+            DepthRow(
+                model.name, len(truth), name, float(errors.mean()), float(np.median(errors)),
+                *slope(values, truth),
+            )
+        )  # fmt: skip
     return rows
 
 
@@ -188,6 +274,7 @@ def on_clip(options: Options) -> list[Row]:
 
 def row(name: str, joints: list[Array], kept: list[Found], times: list[float]) -> Row:
     whole, centred, aligned, overlay = [], [], [], []
+    deep: tuple[list[Array], list[Array]] = [], []
     for p, one in zip(joints, kept, strict=True):
         pixels, _ = project(one.view.camera, p)
         overlay.append(np.median(np.linalg.norm(pixels - one.view.points, axis=-1)))
@@ -196,6 +283,8 @@ def row(name: str, joints: list[Array], kept: list[Found], times: list[float]) -
             whole.append(joint_error_mm(p, t))
             centred.append(joint_error_mm(p - p.mean(0), t - t.mean(0)))
             aligned.append(joint_error_mm(similarity(p, t), t))
+            deep[0].append(depths(one.view, p))
+            deep[1].append(depths(one.view, t))
     vary, unrest = [], []
     for side in ("left", "right"):
         of_side = [p for p, one in zip(joints, kept, strict=True) if one.marks.side == side]
@@ -214,6 +303,7 @@ def row(name: str, joints: list[Array], kept: list[Found], times: list[float]) -
         float(np.mean(vary)),
         float(np.mean(unrest)),
         float(np.median(times)),
+        *slope(*deep),
     )
 
 
@@ -225,8 +315,15 @@ def main() -> None:
     clip = [asdict(one) for one in on_clip(options)]
     for one in clip:
         print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v}" for k, v in one.items()))
+    models = [OwnHand(), *([UmeTrackModel(options.umetrack)] if options.umetrack else [])]
+    with Artist() as artist:
+        deep = [asdict(row) for model in models for row in drawn(model, artist, DRAWN)]
+    for model in models:
+        model.close()
+    for one in deep:
+        print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{v}" for k, v in one.items()))
     if options.json is not None:
-        options.json.write_text(json.dumps({"made": rows, "clip": clip}, indent=1))
+        options.json.write_text(json.dumps({"made": rows, "clip": clip, "drawn": deep}, indent=1))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ from benchmarks.compared_trackers import (
     CalmHands,
     MediaPipePhotographs,
     OurPhotographs,
+    TrackedHands,
+    WholeTracker,
     mediapipe_face,
     mediapipe_hands,
     open_both,
@@ -61,6 +63,7 @@ from tracking.engine import HandEngine, Picture
 from tracking.engine_lanes import FACE_THREADS, HAND_THREADS
 from tracking.engines.face_pipeline import FacePipeline, FaceSettings
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
+from tracking.tracker import TrackerOptions
 
 PARTS = ("accuracy", "parity", "motion", "cost", "cameras", "cuda")
 OURS = ("litert", "openvino", "torch")
@@ -209,6 +212,7 @@ class TrackingBenchmark:
             hands = hands or [cut for rgb in demo if (cut := cut_to_hand(rgb, finder)) is not None]
         finder.close()
         one = HandSettings(hands=1)
+        alone = TrackerOptions(engine=self.engine, faces=0, hands=1)
         face_by = {
             "MediaPipe": mediapipe_face,
             "ours": lambda: FacePipeline(nets),
@@ -221,6 +225,8 @@ class TrackingBenchmark:
             "ours": lambda: CalmHands(HandPipeline(nets, one)),
             "ours, unfiltered": lambda: HandPipeline(nets, one),
             "ours, five looks": lambda: CalmHands(HandPipeline(nets, replace(one, looks=5))),
+            "whole tracker, hands fitted": lambda: TrackedHands(alone),
+            "whole tracker, hands placed": lambda: TrackedHands(replace(alone, hand_fit=False)),
         }
         moved = motion_table("face", faces, {n: face_track(o) for n, o in face_by.items()})
         moved += motion_table("hand", hands, {n: hand_track(o) for n, o in hands_by.items()})
@@ -294,6 +300,9 @@ class TrackingBenchmark:
             )
             for engine in engines:
                 opened[f"ours, {engine}"] = open_both(engine)
+            for name, fit in (("hands fitted", True), ("hands placed", False)):
+                options = TrackerOptions(engine=self.engine, hand_fit=fit)
+                opened[f"whole tracker, {name}"] = WholeTracker(options)
         return opened
 
     def _cost_bar(self, report: Report, scene: str, rows: Sequence[Cost]) -> None:

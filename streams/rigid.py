@@ -193,18 +193,19 @@ def wxyz_from_exact_rotations(rotations: Array) -> Array:
     """
     r = rotations
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
-    a, b, c = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
-    p, q, s = r[..., 1, 0] + r[..., 0, 1], r[..., 0, 2] + r[..., 2, 0], r[..., 2, 1] + r[..., 1, 2]
-    rows = np.stack(
-        [
-            np.stack([1 + xx + yy + zz, a, b, c], axis=-1),
-            np.stack([a, 1 + xx - yy - zz, p, q], axis=-1),
-            np.stack([b, p, 1 - xx + yy - zz, s], axis=-1),
-            np.stack([c, q, s, 1 - xx - yy + zz], axis=-1),
-        ],
-        axis=-2,
-    )
-    largest = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
-    wxyz: Array = np.take_along_axis(rows, largest[..., None, None], axis=-2)[..., 0, :]
+    forms = np.empty((*r.shape[:-2], 4, 4), r.dtype)
+    forms[..., 0, 0] = 1 + xx + yy + zz
+    forms[..., 1, 1] = 1 + xx - yy - zz
+    forms[..., 2, 2] = 1 - xx + yy - zz
+    forms[..., 3, 3] = 1 - xx - yy + zz
+    forms[..., 0, 1] = forms[..., 1, 0] = r[..., 2, 1] - r[..., 1, 2]
+    forms[..., 0, 2] = forms[..., 2, 0] = r[..., 0, 2] - r[..., 2, 0]
+    forms[..., 0, 3] = forms[..., 3, 0] = r[..., 1, 0] - r[..., 0, 1]
+    forms[..., 1, 2] = forms[..., 2, 1] = r[..., 1, 0] + r[..., 0, 1]
+    forms[..., 1, 3] = forms[..., 3, 1] = r[..., 0, 2] + r[..., 2, 0]
+    forms[..., 2, 3] = forms[..., 3, 2] = r[..., 2, 1] + r[..., 1, 2]
+    flat = forms.reshape(-1, 4, 4)
+    largest = flat.diagonal(0, 1, 2).argmax(-1)
+    wxyz: Array = flat[np.arange(len(flat)), largest].reshape(forms.shape[:-1])
     wxyz = wxyz / np.linalg.norm(wxyz, axis=-1, keepdims=True)
     return np.where(wxyz[..., :1] >= 0, wxyz, -wxyz)

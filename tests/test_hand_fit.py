@@ -87,6 +87,7 @@ class SlowFit:
     def __init__(self, views: list[HandView], user: UserHand, start: HandFit) -> None:
         self.views, self.user, self.start = views, user, start
         self.facing = [FacingView.of(view) for view in views]
+        self.seen = sum(bool(view.weights.any()) for view in views)
 
     def landmarks(self, x: Array) -> Array:
         turned = Rigid.from_rotvec(x[:3]) @ Rigid(self.start.world_from_wrist.wxyz)
@@ -96,7 +97,9 @@ class SlowFit:
 
     def terms(self, x: Array) -> Array:
         """What half the sum of squares of is the cost."""
-        landmarks, limit = self.landmarks(x), hand_fit.LANDMARK_DOUBT**2
+        alone = len(self.facing) == 1
+        limit = (hand_fit.ALONE_DOUBT if alone else hand_fit.LANDMARK_DOUBT) ** 2
+        landmarks = self.landmarks(x)
         rows: list[Array] = []
         for view in self.facing:
             seen = landmarks @ view.turn.T + view.shift
@@ -108,7 +111,7 @@ class SlowFit:
                     self.user.palm_span() / palm_span(view.shape[[0, 5, 9, 13, 17]])
                 )
                 deep = seen[:, 2] - seen[:, 2].mean() - (net - net.mean())
-                deep = (deep / DEPTH_ERROR) ** 2
+                deep = (deep / (DEPTH_ERROR * self.seen)) ** 2
             each = square / (1.0 + square / limit) + deep / (1.0 + deep / limit)
             whole = float((view.weights * each).sum())
             if len(self.facing) > 1:
@@ -224,6 +227,23 @@ def test_offsets_left_out_make_a_fit_worse() -> None:
         bare = UserHand(user.shape)
         unknown.append(joint_error_mm(fit_hand(seen.views, bare).joints, seen.joints))
     assert np.median(known) < 0.5 * np.median(unknown)
+
+
+@pytest.mark.parametrize(("flatness", "most_mm"), [(1.0, 1.1), (0.3, 1.1)])
+def test_several_views_measure_depth_themselves(flatness: float, most_mm: float) -> None:
+    """However flat the net takes the hand to be, alike in all views."""
+    random = np.random.default_rng(14)
+    errors = []
+    for _ in range(12):
+        user = user_hand(random, "right")
+        seen = seen_hand(random, user, rig("four"))
+        flat = [
+            replace(view, shape=view.shape * [1.0, 1.0, flatness])
+            for view in seen.views
+            if view.shape is not None
+        ]
+        errors.append(joint_error_mm(fit_hand(flat, user).joints, seen.joints))
+    assert np.mean(errors) < most_mm
 
 
 def test_many_hands_in_torch_are_those_one_by_one_in_numpy() -> None:

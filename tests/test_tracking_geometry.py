@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from streams.face_shapes import FACE_SHAPES, SHAPE_INDEX
 from streams.hand_skeleton import PALM_JOINTS, PALM_LENGTH, HandShape, joints_from_angles
 from streams.projection import project
 from streams.rigid import Rigid
+from streams.tracked_state import HandPose
 from tracking.association import one_hand_a_side
 from tracking.canonical_face import CanonicalFace, read_canonical_face
 from tracking.contact import LOWER_LIDS, UPPER_LIDS
@@ -26,6 +28,7 @@ from tracking.evaluation import (
     rotation_error_deg,
 )
 from tracking.gaze import IRIS_ORBIT, gaze_from_iris
+from tracking.hand_fitting import HandFitting
 from tracking.hand_placement import FARTHEST, PALM_SPAN, lies_on_face, place_hand
 from tracking.head_pose import RIGID_LANDMARKS, fit_head
 from tracking.one_euro import LONGEST_GAP_NS, OneEuro, OneEuroOptions
@@ -272,7 +275,14 @@ def test_implausible_hands_are_dropped_or_held_in_reach() -> None:
     assert place_hand(camera, nan) is None
 
 
-def test_a_mouth_is_no_hand(canonical: CanonicalFace) -> None:
+def fit_first(camera: Camera, marks: HandMarks) -> HandPose | None:
+    return HandFitting().place(camera, marks, 0)
+
+
+@pytest.mark.parametrize("place", [place_hand, fit_first])
+def test_a_mouth_is_no_hand(
+    canonical: CanonicalFace, place: Callable[[Camera, HandMarks], HandPose | None]
+) -> None:
     camera = CAMERAS["pinhole"]
     head = head_at(camera, (0, 0, 0), (0.0, 0.0, -0.5))
     face = face_marks(camera, canonical, head)
@@ -284,7 +294,7 @@ def test_a_mouth_is_no_hand(canonical: CanonicalFace) -> None:
         middle = marks.landmarks.mean(0)
         shrunk = middle + (marks.landmarks - middle) * np.float32(smaller)
         marks = replace(marks, landmarks=shrunk)
-        pose = place_hand(camera, marks)
+        pose = place(camera, marks)
         assert pose is not None
         return lies_on_face(marks, pose, face, camera, head)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import cv2
@@ -29,19 +29,21 @@ from tracking.user_hand import UserHand
 
 Array = npt.NDArray[np.float64]
 
-LANDMARK_DOUBT, VIEW_DOUBT = 5.0, 2.0
-"""As `Doubt.landmark` and `Doubt.view`."""
+LANDMARK_DOUBT, ALONE_DOUBT, VIEW_DOUBT = 5.0, 10.0, 2.0
+"""As `Doubt.landmark`, `landmark_alone` and `view`. With 5 a single view of a fist gives up the
+wrist now and then, and turns the hand to where it is not."""
 ANGLE_SIGMA, SIDEWAYS_SIGMA, COUPLING_SIGMA = 0.8, 0.2, 0.25
 """Radians, as `hand_limits.likely`."""
 BELIEFS = (8.0, 1.0)
 """A fit without a start believes every landmark at first, and then doubts (Blake and Zisserman,
-Visual Reconstruction, 1987): factors of LANDMARK_DOUBT and VIEW_DOUBT."""
+Visual Reconstruction, 1987): factors of these."""
 MOST_STEPS, MOST_WARM_STEPS = 20, 8
-SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 1e-2
-"""Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame."""
-LOST = 1.5
+SMALL_GAIN, SMALL_WARM_GAIN = 1e-4, 3e-2
+"""Part of the cost: a step that gains less is the last. A warm fit goes on in the next frame: with
+1e-2 it lags 0.1 ms less and costs a tenth more."""
+LOST = 2.0
 """Median residual of the best view, in usual errors, above which a fit from the last frame is tried
-anew without it. Real hands have 0.4 to 1."""
+anew without it, which costs four times as much. Real hands have 0.4 to 1.8."""
 CURLED = np.array([1.0, 1.2, 0.8])
 """Radians at the fingers' three joints: where a fit also begins when no net says more."""
 
@@ -151,7 +153,9 @@ def _fit(cases: Sequence[_Case], warm: bool, xp: Any, like: Numbers) -> list[Han
         users += [user] * len(starts)
         states += starts
     hands = Hands(*_stacked(states, like))
-    sight, skeletons = Sight(*_stacked(sights, like)), Skeletons.of(users, like)
+    sight = Sight(*_stacked(sights, like))
+    alone = len(users) == 1 and isinstance(like, np.ndarray)
+    skeletons = _skeleton_of(users[0]) if alone else Skeletons.of(users, like)
     if warm:
         doubt, steps, gain = doubt_at(1.0, like), MOST_WARM_STEPS, SMALL_WARM_GAIN
         return _ends(cases, solve(hands, skeletons, sight, doubt, steps, gain, xp))
@@ -162,6 +166,12 @@ def _fit(cases: Sequence[_Case], warm: bool, xp: Any, like: Numbers) -> list[Han
     return _ends(cases, solved)
 
 
+@lru_cache(maxsize=8)
+def _skeleton_of(user: UserHand) -> Skeletons:
+    """A live hand's are the same in every frame."""
+    return Skeletons.of([user], np.zeros(0))
+
+
 def _stacked(rows: Sequence[tuple[Array, ...]], like: Numbers) -> list[Numbers]:
     return [as_like(np.stack(part), like) for part in zip(*rows, strict=True)]
 
@@ -169,7 +179,8 @@ def _stacked(rows: Sequence[tuple[Array, ...]], like: Numbers) -> list[Numbers]:
 def doubt_at(belief: float, like: Numbers) -> Doubt:
     """`belief` 1 is the fit's own."""
     prior = (as_like(part, like) for part in _beliefs())
-    return Doubt(LANDMARK_DOUBT * belief, VIEW_DOUBT * belief, *prior)
+    doubts = (belief * doubt for doubt in (LANDMARK_DOUBT, ALONE_DOUBT, VIEW_DOUBT))
+    return Doubt(*doubts, *prior)
 
 
 @cache
@@ -187,7 +198,7 @@ def state_of(fit: HandFit, user: UserHand) -> _State:
 
 def _starts(views: Sequence[FacingView], user: UserHand) -> list[_State]:
     """What each view with weight says on its own."""
-    skeletons = Skeletons.of([user], np.zeros(0))
+    skeletons = _skeleton_of(user)
     states: list[_State] = []
     for view in views:
         if not view.weights.any():

@@ -59,7 +59,7 @@ def place_hand(
         depth = shape[:, 2] * inverse_distance(shape, rays)
         fit = fit_pose(shape, rays, depth, DEPTH_WEIGHT)
         along = fit.apply(shape)[:, 2]
-        palm_depth = _reachable(camera, float(along[PALM_JOINTS].mean()), rays, world_from_head)
+        palm_depth = reachable_depth(camera, float(along[PALM_JOINTS].mean()), world_from_head)
         if not NEAREST <= palm_depth <= FARTHEST:
             return None
         joints = rays * (along * (palm_depth / float(along[PALM_JOINTS].mean())))[:, None]
@@ -106,8 +106,8 @@ def inverse_distance(shape: npt.NDArray[np.floating], rays: npt.NDArray[np.float
     return float(np.sqrt(in_picture / max(in_shape, 1e-12)))
 
 
-def _reachable(camera: Camera, depth: float, rays: Array, world_from_head: Rigid | None) -> float:
-    """`depth` along the camera's z, held within reach of the head."""
+def reachable_depth(camera: Camera, depth: float, world_from_head: Rigid | None) -> float:
+    """`depth` in metres along the camera's z, held within reach of the head, where one is seen."""
     if world_from_head is None:
         return depth
     head = float((camera.world_from_camera.inverse() @ world_from_head).xyz[2])

@@ -19,7 +19,9 @@ LANDMARK_ERROR = 0.04
 """A landmark's usual error as a part of the hand's spread in the picture (root mean square distance
 from the middle)."""
 DEPTH_ERROR = 0.012
-"""Metres: the usual error of the landmark net's own shape along the view."""
+"""Metres: the usual error of the landmark net's own shape along the view, of a hand that one view
+saw. Several views measure depth themselves, and the net errs alike in all of them: for each its
+error counts as so many times larger as there are views (docs/hand_fit.md has the figures)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +77,7 @@ def sight_row(views: Sequence[FacingView], user: UserHand, most: int) -> tuple[A
     marks, scale, depth = np.zeros((most, 21, 2)), np.ones((most, 1, 1)), np.zeros((most, 21))
     weights, depth_weights = np.zeros((most, 21)), np.zeros((most, 21))
     turn, shift = np.tile(np.eye(3), (most, 1, 1)), np.zeros((most, 3))
+    seen = sum(bool(view.weights.any()) for view in views)
     for index, view in enumerate(views):
         marks[index], weights[index] = view.marks, view.weights
         scale[index] = 1.0 / (LANDMARK_ERROR * view.spread)
@@ -85,6 +88,6 @@ def sight_row(views: Sequence[FacingView], user: UserHand, most: int) -> tuple[A
                 user.palm_span() / max(palm_span(view.shape[PALM_JOINTS]), 1e-6)
             )
             depth[index] = deep - deep.mean()
-            depth_weights[index] = 1.0 / DEPTH_ERROR
+            depth_weights[index] = 1.0 / (DEPTH_ERROR * seen)
     several = np.array([1.0 if len(views) > 1 else 0.0])
     return marks, scale, weights, turn, shift, several, depth, depth_weights

@@ -65,7 +65,10 @@ class Doubt:
     """What is believed beforehand, the same of every hand."""
 
     landmark: float
-    """Residual, in usual errors, at which a landmark counts a quarter."""
+    """Residual, in usual errors, at which a landmark counts a quarter, of hands with several views;
+    and"""
+    landmark_alone: float
+    """of hands with one, where no other view can take a landmark's place."""
     view: float
     """Likewise of a view's root mean square residual, of hands with several."""
     rows: Numbers
@@ -155,7 +158,8 @@ def _evaluated(hands: Hands, skeletons: Skeletons, sight: Sight, doubt: Doubt, x
     behind = (behind - behind.mean(2)[..., None] - sight.depth) * sight.depth_weights
 
     squares, deep_squares = (off * off).sum(-1), behind * behind
-    limit = doubt.landmark * doubt.landmark
+    alone = doubt.landmark_alone
+    limit = ((alone + sight.several * (doubt.landmark - alone)) ** 2)[..., None]
     fall, deep_fall = limit / (limit + squares), limit / (limit + deep_squares)
     total = sight.weights.sum(-1) + 1e-12
     cost = (sight.weights * (squares * fall + deep_squares * deep_fall)).sum(-1)

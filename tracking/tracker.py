@@ -73,9 +73,12 @@ class TrackerOptions:
     """Quiets the joints; the face is filtered by its engine."""
     face_flow: LandmarkFlowOptions | None = field(default_factory=LandmarkFlowOptions)
     """How the face's landmarks are held to the skin by optical flow; None: not at all."""
+    hand_fit: bool = True
+    """Whether hands are fitted with bones that keep their lengths: the person's own where they were
+    measured, else an average adult's. False: they lie on the rays of the picture, of an average
+    size, with whatever bones the engine gives them in each frame."""
     own_hands: tuple[UserHand, ...] = ()
-    """The person's hands, where they were measured: fitted with these bones. Others are taken as
-    of average size, with whatever bones the engine gives them in each frame."""
+    """The person's hands, where they were measured; only with `hand_fit`."""
     neutral: NeutralFace | None = None
     """The person's face at rest, from which expressions are measured; None: the average one's."""
     patience_s: float = 30.0
@@ -111,6 +114,11 @@ class TrackerOptions:
             raise ValueError(
                 "TrackerOptions.look_for_hands_every_ms: expected 0 or more, "
                 f"got {self.look_for_hands_every_ms!r}"
+            )
+        if self.own_hands and not self.hand_fit:
+            raise ValueError(
+                "TrackerOptions.own_hands: expected none without hand_fit, which alone uses them, "
+                f"got {len(self.own_hands)}"
             )
         if not self.patience_s > 0:
             raise ValueError(
@@ -343,8 +351,8 @@ class Tracker(Closing):
         world_from_head: Rigid | None,
         face: npt.NDArray[np.float32] | None,
     ) -> HandPose | None:
-        if self._hand_fitting.knows(hand.side):
-            pose = self._hand_fitting.place(frame.camera, hand, frame.t_ns)
+        if self._options.hand_fit:
+            pose = self._hand_fitting.place(frame.camera, hand, frame.t_ns, world_from_head)
         else:
             pose = place_hand(frame.camera, hand, world_from_head)
         if pose is None or face is None or world_from_head is None:

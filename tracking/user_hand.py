@@ -17,6 +17,8 @@ from streams.hand_skeleton import HandParts, HandShape, wrist_frame
 Array = npt.NDArray[np.float64]
 
 VERSION = 1
+LARGEST = 0.3
+"""Metres: no part of a hand is longer, whatever a file says."""
 
 
 def _no_offsets() -> Array:
@@ -109,6 +111,10 @@ def hands_from_json(text: str) -> tuple[UserHand, ...]:
         )
         if len({hand.side for hand in hands}) != len(hands):
             raise ValueError("two hands of one side")
+        parts = [(hand.shape.bases, hand.shape.bones, hand.offsets) for hand in hands]
+        longest = max((float(np.abs(part).max()) for hand in parts for part in hand), default=0.0)
+        if longest > LARGEST:
+            raise ValueError(f"a hand with {longest:.3g} m in it")
         return hands
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
