@@ -1,11 +1,18 @@
-"""`--rig FILE`: the calibrated camera of a source."""
+"""`--rig FILE`: the calibrated cameras of sources, one or several."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from apps.usage import FailedError
+from apps.usage import FailedError, UsageError
+from capture.frame_source import FrameSource
 from streams.camera import Camera
+
+TOGETHER = ("webcam", "video")
+"""Kinds of sources that can be calibrated."""
 
 
 def calibrated_camera(
@@ -34,3 +41,64 @@ def calibrated_camera(
         f"--rig {rig}: holds the cameras {', '.join(names)}, none of them {wanted!r}; say which "
         f"with --rig {path}#NAME"
     )
+
+
+def check_together(source: str, more_sources: Sequence[str], rig: str | None) -> None:
+    """Raise UsageError unless these sources can be tracked as one rig."""
+    if not more_sources:
+        return
+    specs = (source, *more_sources)
+    for k, spec in enumerate(specs):
+        if spec in specs[:k]:
+            raise UsageError(f"--more-sources {spec}: this camera is given twice")
+        if spec.partition(":")[0] not in TOGETHER:
+            raise UsageError(
+                f"--more-sources: goes with webcam:NUMBER and video:PATH, not with {spec}"
+            )
+    if rig is None:
+        raise UsageError(
+            "--more-sources: where the cameras stand must be known; measure them with `visavis "
+            f"calibrate rig.json --sources {' '.join(specs)}` and add --rig rig.json"
+        )
+    if "#" in rig:
+        raise UsageError(f"--rig {rig}: names one camera of {len(specs)}; leave #NAME away")
+
+
+def open_together(
+    rig: str, specs: Sequence[str], open_one: Callable[[str, Camera], FrameSource]
+) -> FrameSource:
+    """Several sources as one, the first leading, each opened by `open_one` as the camera that `rig`
+    holds of it. Lines about a camera that falls out are told on stderr.
+
+    Raises as `calibrated_camera` and what opening raises; UsageError for cameras beside files.
+    """
+    from capture.rig_source import RigSource
+
+    cameras = [calibrated_camera(rig, spec, k, len(specs)) for k, spec in enumerate(specs)]
+    known: dict[str, str] = {}
+    with contextlib.ExitStack() as opened:
+        sources: list[FrameSource] = []
+        for spec, camera in zip(specs, cameras, strict=True):
+            if camera is None:
+                raise ValueError(f"open_together: expected a rig, got {rig!r}")
+            if camera.name in known:
+                raise FailedError(
+                    f"--rig {rig}: {known[camera.name]} and {spec} are both its camera "
+                    f"{camera.name!r}; calibrate these sources together"
+                )
+            known[camera.name] = spec
+            source = open_one(spec, camera)
+            opened.callback(source.close)
+            if sources and source.live != sources[0].live:
+                raise UsageError(
+                    f"--more-sources {spec}: cameras and files have different clocks; take all "
+                    "live, or all from files"
+                )
+            sources.append(source)
+        together = RigSource(sources[0], sources[1:], _tell)
+        opened.pop_all()
+    return together
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,175 @@
+"""Hands by the product's own verb, with one camera against two and three: a synthetic person is
+filmed by calibrated cameras, `visavis record` tracks the videos, and its states are compared with
+what was acted.
+
+    python -m benchmarks.rig_film [--scene hands] [--seconds 4] [--out figures.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from apps.command import run
+from apps.sources import open_synthetic
+from apps.video_writer import VideoWriter
+from avatar.hand_rig import HandRig
+from benchmarks.rendered_hands import looking
+from capture.rig_file import write_rig
+from capture.synthetic import SyntheticOptions
+from sessions.reader import SessionReader
+from streams.camera import Camera
+from streams.hand_skeleton import PALM_JOINTS
+from streams.tracked_state import SIDES, TrackedState
+
+SIZE, FOCAL = (640, 480), 600.0
+PLACES = ((0.0, 0.0, 0.0), (0.30, 0.05, -0.05), (-0.30, 0.10, -0.05))
+"""Metres: on a laptop's lid, and to each side of it, all turned towards the hands."""
+
+
+@dataclass(frozen=True, slots=True)
+class RigFilm:
+    """One performance in several videos."""
+
+    sources: tuple[str, ...]
+    """As --source takes them, the first camera's first."""
+    rig: Path
+    truth: tuple[TrackedState, ...]
+    """What was acted in each frame; the hands' joints are those that were drawn."""
+
+    def options(self, cameras: int) -> list[str]:
+        """Of a verb that tracks with the first so many of the cameras."""
+        more = ["--more-sources", *self.sources[1:cameras]] if cameras > 1 else []
+        return ["--source", self.sources[0], *more, "--rig", str(self.rig)]
+
+
+def film(
+    folder: Path,
+    scene: str = "hands",
+    seconds: float = 4.0,
+    places: Sequence[tuple[float, float, float]] = PLACES,
+    fps: float = 30.0,
+) -> RigFilm:
+    """Write cameraN.mp4 and rig.json into `folder`."""
+    cameras: list[Camera] = []
+    states: list[TrackedState] = []
+    for k, place in enumerate(places):
+        path = folder / f"camera{k}.mp4"
+        camera = looking(f"video:{path}", place, SIZE, FOCAL)
+        cameras.append(camera)
+        options = SyntheticOptions(camera=camera, fps=fps, noise=1.5, seed=k)
+        writer = VideoWriter(path, SIZE, fps)
+        with open_synthetic(scene, options, "amara") as source:
+            for frame in source:
+                if frame.seq >= seconds * fps:
+                    break
+                writer.write(frame.rgb, frame.t_ns)
+                if k == 0:
+                    states.append(source.truth(frame.seq))
+        writer.close()
+    rig = folder / "rig.json"
+    write_rig(rig, cameras)
+    return RigFilm(tuple(camera.name for camera in cameras), rig, tuple(states))
+
+
+@dataclass(frozen=True, slots=True)
+class HandErrors:
+    """Millimetres, over all frames and hands that were seen."""
+
+    found: float
+    """Of the hands acted, 0..1."""
+    joints: float
+    """Median of a hand's mean distance of its joints from the drawn ones."""
+    mean: float
+    """The same, mean."""
+    depth: float
+    """Median of the palm's distance from where it was, along the first camera's axis."""
+    jitter: float
+    """Median second difference of the wrist, mm a frame squared; of the truth it is `at_rest`."""
+    at_rest: float
+
+
+def tracked(session: Path) -> list[TrackedState]:
+    """The states in a session."""
+    with SessionReader(session) as reader:
+        return [r.record for r in reader.read(("state",)) if isinstance(r.record, TrackedState)]
+
+
+def hand_errors(states: Sequence[TrackedState], truth: Sequence[TrackedState]) -> HandErrors:
+    """Of states whose times are those of frames of the film (a file's times are rounded)."""
+    rig = HandRig.open()
+    times = np.array([state.t_ns for state in truth])
+    acted = 0
+    joints: list[float] = []
+    depth: list[float] = []
+    wrists: dict[str, list[npt.NDArray[np.float64]]] = {side: [] for side in SIDES}
+    true_wrists: dict[str, list[npt.NDArray[np.float64]]] = {side: [] for side in SIDES}
+    for state in states:
+        true = truth[int(np.abs(times - state.t_ns).argmin())]
+        for hand in true.hands:
+            acted += 1
+            drawn = rig.drawn_joints(hand).astype(np.float64)
+            seen = state.hand(hand.side)
+            nothing = np.full(3, np.nan)
+            wrists[hand.side].append(nothing if seen is None else seen.joints[0].astype(float))
+            true_wrists[hand.side].append(drawn[0])
+            if seen is None:
+                continue
+            off = seen.joints - drawn
+            joints.append(1e3 * float(np.linalg.norm(off, axis=1).mean()))
+            depth.append(1e3 * abs(float(off[PALM_JOINTS, 2].mean())))
+    return HandErrors(
+        len(joints) / max(acted, 1),
+        float(np.median(joints)),
+        float(np.mean(joints)),
+        float(np.median(depth)),
+        _unrest(wrists),
+        _unrest(true_wrists),
+    )
+
+
+def _unrest(wrists: dict[str, list[npt.NDArray[np.float64]]]) -> float:
+    steps = [np.diff(np.array(each), 2, axis=0) for each in wrists.values() if len(each) > 2]
+    return 1e3 * float(np.nanmedian(np.linalg.norm(np.concatenate(steps), axis=1)))
+
+
+def main() -> None:
+    """Film, track, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scene", default="hands")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--tracker", default="litert")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    report: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        filmed = film(folder, options.scene, options.seconds)
+        print("cameras  found  joints median/mean  depth median  jitter (truth)   mm")
+        for cameras in range(1, len(filmed.sources) + 1):
+            session = folder / f"{cameras}.mcap"
+            told = ["record", str(session), *filmed.options(cameras), "--seams", "state"]
+            with contextlib.redirect_stdout(None):
+                code = run([*told, "--tracker", options.tracker])
+            if code:
+                raise SystemExit(f"visavis {' '.join(told)}: exit code {code}")
+            errors = hand_errors(tracked(session), filmed.truth)
+            report[str(cameras)] = asdict(errors)
+            print(
+                f"{cameras:7}  {errors.found:5.2f}  {errors.joints:8.1f} / {errors.mean:5.1f}  "
+                f"{errors.depth:12.1f}  {errors.jitter:6.2f} ({errors.at_rest:.2f})"
+            )
+    if options.out is not None:
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
