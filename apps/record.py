@@ -149,7 +149,7 @@ class Record:
         from apps.rig_choice import calibrated_camera
 
         specs = (self.source, *self.more_sources)
-        return self._opened(spec, calibrated_camera(self.rig, spec, specs.index(spec), len(specs)))
+        return self._opened(spec, calibrated_camera(self.rig, spec, specs))
 
     def _opened(self, spec: str, camera: Camera | None) -> FrameSource:
         import numpy as np

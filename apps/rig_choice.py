@@ -15,15 +15,13 @@ TOGETHER = ("webcam", "video")
 """Kinds of sources that can be calibrated."""
 
 
-def calibrated_camera(
-    rig: str | None, source: str, index: int = 0, count: int = 1
-) -> Camera | None:
-    """The camera of `source`, the `index`-th of `count` sources; None without a rig.
+def calibrated_camera(rig: str | None, source: str, sources: Sequence[str] = ()) -> Camera | None:
+    """The camera of `source`, one of several `sources`; None without a rig.
 
     `rig` is FILE.json, or FILE.json#NAME to say which camera of it. Without a name it is the one
-    that was calibrated as this very source, else the only one, else, where there are as many
-    sources as cameras, the one in its place. Raises FailedError when none is it, RigError for a
-    file that is no rig.
+    that was calibrated as this very source, else the only one, else, where the rig has as many
+    cameras as there are sources and none of these by name, the one in its place. Raises FailedError
+    when none is it, RigError for a file that is no rig.
     """
     if rig is None:
         return None
@@ -35,11 +33,12 @@ def calibrated_camera(
     wanted = name or source
     if wanted in names:
         return cameras[names.index(wanted)]
-    if not name and (len(cameras) == 1 == count or (len(cameras) == count > 1)):
-        return cameras[index]
+    specs = sources or (source,)
+    if not name and len(cameras) == len(specs) and not set(names) & set(specs):
+        return cameras[specs.index(source)]
     raise FailedError(
-        f"--rig {rig}: holds the cameras {', '.join(names)}, none of them {wanted!r}; say which "
-        f"with --rig {path}#NAME"
+        f"--rig {rig}: holds the cameras {', '.join(names)}, none of them {wanted!r}; "
+        + (f"say which with --rig {path}#NAME" if len(specs) == 1 else "calibrate them together")
     )
 
 
@@ -74,19 +73,12 @@ def open_together(
     """
     from capture.rig_source import RigSource
 
-    cameras = [calibrated_camera(rig, spec, k, len(specs)) for k, spec in enumerate(specs)]
-    known: dict[str, str] = {}
+    cameras = [calibrated_camera(rig, spec, specs) for spec in specs]
     with contextlib.ExitStack() as opened:
         sources: list[FrameSource] = []
         for spec, camera in zip(specs, cameras, strict=True):
             if camera is None:
                 raise ValueError(f"open_together: expected a rig, got {rig!r}")
-            if camera.name in known:
-                raise FailedError(
-                    f"--rig {rig}: {known[camera.name]} and {spec} are both its camera "
-                    f"{camera.name!r}; calibrate these sources together"
-                )
-            known[camera.name] = spec
             source = open_one(spec, camera)
             opened.callback(source.close)
             if sources and source.live != sources[0].live:

@@ -22,7 +22,8 @@ KEPT = 4
 JUDGED = 30
 """Moments after which it is said of a camera that it is out of step, if it is."""
 EARLIER_NS = 500_000_000
-"""A file that ends so much before the first one is missed; files of one take seldom end at once."""
+"""A camera without a picture for so long is missed, and so is a file that ends so much before the
+first one; files of one take seldom end in the same frame."""
 JOIN_S = 5.0
 """How long closing waits for a camera."""
 
@@ -102,14 +103,17 @@ class Companion:
             self._apart_ns.append(abs(newest_ns - t_ns))
         if self._moments >= JUDGED:
             if self._seen < JUDGED // 2:
-                self._tell(self._out_of_step())
+                self._tell(self._out_of_step(t_ns, newest_ns))
             self._moments = self._seen = 0
             self._apart_ns = []
         return found
 
-    def _out_of_step(self) -> str:
-        if not self._apart_ns:
+    def _out_of_step(self, t_ns: int, newest_ns: int | None) -> str:
+        if newest_ns is None:
             return "gives no pictures; the others go on without it"
+        if newest_ns < t_ns - EARLIER_NS:
+            gone_s = (t_ns - newest_ns) / 1e9
+            return f"has given no picture for {gone_s:.1f} s; the others go on without it"
         apart_ms = sorted(self._apart_ns)[len(self._apart_ns) // 2] / 1e6
         return (
             f"out of step with the first camera: of {JUDGED} moments it shows {self._seen}, its "
