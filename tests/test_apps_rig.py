@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from apps.replay_stages import Replay, ReplayOptions
 from apps.session_source import rig_of
 from apps.stream_options import StreamOptions
 from apps.video_writer import VideoWriter
+from benchmarks.rendered_hands import looking
 from benchmarks.rig_film import RigFilm, film, hand_errors, tracked
 from capture.rig_file import read_rig, write_rig
 from capture.video_file import VideoFile
@@ -26,8 +28,9 @@ from sessions.reader import SessionReader
 from streams.frame import Frame
 from streams.tracked_state import TrackedState
 from tests.stream_process import StreamProcess
+from tracking.engine import HandEngine
 from tracking.person_tracker import PersonTracker
-from tracking.tracker import TrackerOptions
+from tracking.tracker import TrackerOptions, open_hand_engine
 
 SECONDS, FPS = 1.2, 25.0
 XVFB = pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
@@ -131,6 +134,30 @@ def test_a_recording_tracked_again_is_the_same_bit_for_bit(
     for one, other in zip(states, tracked(again), strict=True):
         for hand, same in zip(one.hands, other.hands, strict=True):
             np.testing.assert_array_equal(hand.joints, same.joints)
+
+
+def test_a_frame_of_two_moments_is_recorded_once(
+    make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    """At 60 Hz a neighbour stands in for a dropped frame, before its own moment."""
+    times = [k * 16_000_000 for k in range(12)]
+    paths = [
+        make_video(12, (96, 64), times_ns=times, name="left.mp4"),
+        make_video(11, (96, 64), times_ns=times[:5] + times[6:], name="right.mp4"),
+    ]
+    names = [f"video:{path}" for path in paths]
+    rig, out = tmp_path / "rig.json", tmp_path / "rig.mcap"
+    write_rig(rig, [looking(names[k], (0.1 * k, 0.0, 0.0), (96, 64), 90.0) for k in range(2)])
+    command = ["record", str(out), "--source", names[0], "--more-sources", names[1]]
+    assert run([*command, "--rig", str(rig), "--seams", "frames,state"]) == 0
+    with SessionReader(out) as session:
+        recorded = session.times("frames", names[1]).tolist()
+        with Replay(session) as replay:
+            stages = replay.stages(lambda _mesh, _view, _panels: None)
+            together = [[each.t_ns for each in frame.beside] for frame in stages.source]
+    assert len(recorded) == len(set(recorded)) == 11
+    assert [len(each) for each in together] == [1] * 12
+    assert together[5] == together[4]
 
 
 def test_a_replay_that_begins_in_the_middle_has_all_cameras_from_there(
@@ -291,12 +318,22 @@ def frames_of(filmed: RigFilm, which: range) -> Iterator[Frame]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["mediapipe", "openvino", "torch"])
-def test_every_engine_tracks_a_rig(filmed: RigFilm, engine: str) -> None:
+def test_every_engine_tracks_a_rig(
+    filmed: RigFilm, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip(engine)
+    opened: list[str] = []
+
+    def watched(engine: str, *more: Any) -> HandEngine:
+        opened.append(engine)
+        return open_hand_engine(engine, *more)
+
+    monkeypatch.setattr("tracking.person_tracker.open_hand_engine", watched)
     moments = list(frames_of(filmed, range(18, 28)))
     cameras = (moments[0].camera, moments[0].beside[0].camera)
     with PersonTracker.open(TrackerOptions(engine=engine), cameras) as tracker:
         assert tracker.engine == engine
+        assert opened == [engine, engine], "one of each camera's, before the first picture"
         states = [tracker.track(frame) for frame in moments]
         tracker.begin_anew()
         again = [tracker.track(frame) for frame in moments]
