@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from apps.command import run
+from apps.preview_options import PreviewOptions
+from apps.preview_stages import open_source_of
 from apps.sources import open_synthetic
+from apps.tracker_choice import open_tracker_of
 from apps.video_writer import VideoWriter
 from avatar.hand_rig import HandRig
 from benchmarks.rendered_hands import looking
@@ -29,6 +33,7 @@ from sessions.reader import SessionReader
 from streams.camera import Camera
 from streams.hand_skeleton import PALM_JOINTS
 from streams.tracked_state import SIDES, TrackedState
+from tracking.tracker import TrackerOptions
 
 SIZE, FOCAL = (640, 480), 600.0
 PLACES = ((0.0, 0.0, 0.0), (0.30, 0.05, -0.05), (-0.30, 0.10, -0.05))
@@ -136,6 +141,28 @@ def hand_errors(states: Sequence[TrackedState], truth: Sequence[TrackedState]) -
     )
 
 
+def cpu_ms(filmed: RigFilm, engine: str, rounds: int = 2) -> list[float]:
+    """Processor's milliseconds a moment that tracking takes with one camera, two and so on, by
+    turns; after the first second, when hands are found."""
+    counts = range(1, len(filmed.sources) + 1)
+    spent: dict[int, list[float]] = {count: [] for count in counts}
+    for _ in range(rounds):
+        for count in counts:
+            preview = PreviewOptions(
+                filmed.sources[0], more_sources=filmed.sources[1:count], rig=str(filmed.rig)
+            )
+            with (
+                open_source_of(preview) as source,
+                open_tracker_of(source, engine, TrackerOptions()) as tracker,
+            ):
+                for frame in source:
+                    begun = time.process_time()
+                    tracker.track(frame)
+                    if frame.t_ns > 1_000_000_000:
+                        spent[count].append(1e3 * (time.process_time() - begun))
+    return [float(np.mean(spent[count])) for count in counts]
+
+
 def _unrest(wrists: dict[str, list[npt.NDArray[np.float64]]]) -> float:
     steps = [np.diff(np.array(each), 2, axis=0) for each in wrists.values() if len(each) > 2]
     return 1e3 * float(np.nanmedian(np.linalg.norm(np.concatenate(steps), axis=1)))
@@ -153,7 +180,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         filmed = film(folder, options.scene, options.seconds)
-        print("cameras  found  joints median/mean  depth median  jitter (truth)   mm")
+        cpu = cpu_ms(filmed, options.tracker)
+        print("cameras  found  joints median/mean  depth median  jitter (truth) mm  CPU ms (ratio)")
         for cameras in range(1, len(filmed.sources) + 1):
             session = folder / f"{cameras}.mcap"
             told = ["record", str(session), *filmed.options(cameras), "--seams", "state"]
@@ -162,10 +190,12 @@ def main() -> None:
             if code:
                 raise SystemExit(f"visavis {' '.join(told)}: exit code {code}")
             errors = hand_errors(tracked(session), filmed.truth)
-            report[str(cameras)] = asdict(errors)
+            spent = cpu[cameras - 1]
+            report[str(cameras)] = {**asdict(errors), "cpu_ms": spent}
             print(
                 f"{cameras:7}  {errors.found:5.2f}  {errors.joints:8.1f} / {errors.mean:5.1f}  "
-                f"{errors.depth:12.1f}  {errors.jitter:6.2f} ({errors.at_rest:.2f})"
+                f"{errors.depth:12.1f}  {errors.jitter:6.2f} ({errors.at_rest:.2f})  "
+                f"{spent:12.1f} ({spent / cpu[0]:.2f})"
             )
     if options.out is not None:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
