@@ -20,17 +20,20 @@ from apps.replay_stages import Replay, ReplayOptions
 from apps.session_source import rig_of
 from apps.stream_options import StreamOptions
 from apps.video_writer import VideoWriter
+from avatar.hand_rig import HandRig
 from benchmarks.rendered_hands import looking
 from benchmarks.rig_film import RigFilm, film, hand_errors, tracked
 from capture.rig_file import read_rig, write_rig
 from capture.video_file import VideoFile
 from sessions.reader import SessionReader
 from streams.frame import Frame
+from streams.hand_skeleton import HandShape
 from streams.tracked_state import TrackedState
 from tests.stream_process import StreamProcess
 from tracking.engine import HandEngine
 from tracking.person_tracker import PersonTracker
 from tracking.tracker import TrackerOptions, open_hand_engine
+from tracking.user_hand import UserHand
 
 SECONDS, FPS = 1.2, 25.0
 XVFB = pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
@@ -344,6 +347,44 @@ def test_every_engine_tracks_a_rig(
         assert len(one.hands) == len(other.hands)
         for hand, same in zip(one.hands, other.hands, strict=True):
             np.testing.assert_array_equal(hand.joints, same.joints)
+
+
+def test_a_hand_that_the_others_lose_does_not_jump(filmed: RigFilm) -> None:
+    """One camera would place it by its size, centimetres away; there it goes within a second."""
+    moments = list(frames_of(filmed, range(12, 22)))  # an open hand
+    errors, palms = {}, {}
+    for name, measured in (("never", 0), ("first", 6), ("always", 10)):
+        with PersonTracker.open(TrackerOptions()) as tracker:
+            states = [
+                tracker.track(frame if k < measured else replace(frame, beside=()))
+                for k, frame in enumerate(moments)
+            ]
+            still = replace(moments[-1], beside=())
+            later = [tracker.track(still.at(still.t_ns + k * 80_000_000, k)) for k in range(1, 30)]
+        errors[name] = hand_errors(states[6:9], filmed.truth)
+        assert errors[name].found == 1.0
+        palms[name] = [state.hands[0].joints[9, 2] for state in [*states[6:], *later]]
+        if name != "always":
+            assert max(hand.confidence for state in states[6:] for hand in state.hands) <= 0.5
+    assert errors["never"].depth > 25.0  # mm
+    assert errors["first"].depth < 0.5 * errors["never"].depth
+    assert abs(palms["first"][0] - palms["always"][0]) < 0.006
+    assert max(np.abs(np.diff(palms["first"]))) < 0.012, "metres a moment"
+    assert abs(palms["first"][-1] - palms["never"][-1]) < 0.003
+
+
+def test_own_hands_keep_their_bones_in_a_rig(filmed: RigFilm) -> None:
+    rest = HandRig.open()
+    users = tuple(
+        UserHand(HandShape.of(rest.rest_joints(side), side)) for side in ("left", "right")
+    )
+    with PersonTracker.open(TrackerOptions(own_hands=users)) as tracker:
+        states = [tracker.track(frame) for frame in frames_of(filmed, range(18, 28))]
+    assert hand_errors(states, filmed.truth).joints < 15.0
+    for hand in states[-1].hands:
+        bones = HandShape.of(hand.joints, hand.side).bones
+        np.testing.assert_allclose(bones, users[hand.side == "right"].shape.bones, atol=2e-4)
+    assert len(states[-1].hands) == 2
 
 
 def test_a_hand_that_one_camera_blurs_is_sure_by_the_other(filmed: RigFilm) -> None:

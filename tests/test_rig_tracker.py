@@ -425,6 +425,34 @@ def test_asking_and_answering_go_in_turn(both: dict[str, np.ndarray]) -> None:
     assert len(state.hands) == 1
 
 
+def test_a_camera_whose_engine_does_not_open_leaves_no_stale_answers(
+    both: dict[str, np.ndarray],
+) -> None:
+    cameras = rig("stereo")
+    # The first camera's engine, the second's that fails, and both anew.
+    turns = iter([cameras[0], None, cameras[0], cameras[1]])
+
+    class Dark:
+        """Sees the hand in black pictures alone."""
+
+        def __init__(self, hands: int) -> None:
+            camera = next(turns)
+            if camera is None:
+                raise RuntimeError("no memory left")
+            self._camera: Camera = camera
+
+        def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+            return () if rgb.max() else (marks(self._camera, both["left"], "left"),)
+
+        def close(self) -> None: ...
+
+    white = [replace(f, rgb=np.full_like(f.rgb, 255)) for f in blank(cameras)]
+    with RigTracker(RigTrackerOptions(one_view=False), Dark) as tracker:
+        with pytest.raises(RuntimeError, match="no memory left"):
+            tracker.track(white)
+        assert len(tracker.track(blank(cameras, 33_000_000)).hands) == 1
+
+
 def test_what_no_two_views_agree_on_follows_the_engines_shape(both: dict[str, np.ndarray]) -> None:
     from tracking.rig_tracker import _completed
 

@@ -28,9 +28,10 @@ from tracking.engine_slot import EngineSlot
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.evaluation import similarity
 from tracking.hand_fit import HandFit, fit_hand
-from tracking.hand_placement import HAND_LENGTH, place_hand
+from tracking.hand_placement import HAND_LENGTH
 from tracking.hand_view import HandView
 from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.one_view import OneView
 from tracking.perspective_crop import CropOptions, crop_around, cut_out, straight_ahead
 from tracking.reach import is_of_face, within_reach
 from tracking.triangulation import TriangulationOptions, triangulate
@@ -187,13 +188,16 @@ class RigTracker(Closing):
             pose = self._hand_pose(hand)
             of_face = pose is not None and is_of_face(face, pose, hand.finds)
             poses[hand.side] = None if of_face else pose
+            if pose is not None and not of_face:
+                self._one_view.measured(asked.t_ns, hand.side, hand.finds, pose.joints)
         if self._options.one_view:
             for find in sorted(left_over, key=lambda each: -each.marks.score):
                 if poses.get(find.marks.side) is None and not self._is_known(find, poses):
-                    poses[find.marks.side] = self._one_view_pose(find, face)
+                    poses[find.marks.side] = self._one_view_pose(asked.t_ns, find, face)
         self._fits = {side: fit for side, fit in self._fits.items() if poses.get(side) is not None}
         found = {side: pose for side in SIDES if (pose := poses.get(side)) is not None}
         self._joints = {s: np.asarray(pose.joints, np.float64) for s, pose in found.items()}
+        self._one_view.keep(found)
         calm = tuple(self._calm(pose, asked.t_ns) for pose in found.values())
         self._filters = {pose.side: self._filters[pose.side] for pose in calm}
         return TrackedState(asked.t_ns, asked.source, None, calm)
@@ -229,6 +233,7 @@ class RigTracker(Closing):
         self._joints: dict[str, Array] = {}
         self._filters: dict[str, OneEuro | None] = {}
         self._fits: dict[str, HandFit] = {}
+        self._one_view = OneView()
 
     def _drop_engines(self) -> None:
         for slot in self._slots.values():
@@ -244,7 +249,7 @@ class RigTracker(Closing):
             for name, hands, camera, picture in self._pictures(frame, search):
                 slot = self._slot(frame.camera.name, name, hands)
                 slot.ask(picture, self._last_ms)
-                looks.append(_Look(view, camera, slot))
+                looks.append(_Look(view, frame.camera.name, camera, slot))
         return looks
 
     def _may_be_own(self, face: FacePose | None, joints: Array) -> bool:
@@ -300,12 +305,12 @@ class RigTracker(Closing):
             return fit.pose(confidence)
         return _pose_of(hand.side, joints, confidence)
 
-    def _one_view_pose(self, find: Find, face: FacePose | None) -> HandPose | None:
-        pose = place_hand(find.camera, find.marks)
+    def _one_view_pose(self, t_ns: int, find: Find, face: FacePose | None) -> HandPose | None:
+        pose = self._one_view.place(t_ns, find, None)
         if pose is None or not self._may_be_own(face, np.asarray(pose.joints, np.float64)):
             return None
-        if face is not None:  # Its size is a guess, which the reach of an arm bounds.
-            pose = place_hand(find.camera, find.marks, face.world_from_head)
+        if face is not None:
+            pose = self._one_view.place(t_ns, find, face.world_from_head)
         if pose is None or is_of_face(face, pose, [find]):
             return None
         fit = self._fitted(find.marks.side, [_view_of(find)])
@@ -371,6 +376,8 @@ class _Look:
     """An engine that looks at a picture."""
 
     view: int
+    source: str
+    """Name of the rig's camera."""
     camera: Camera
     """Whose pixels it sees."""
     slot: EngineSlot[tuple[HandMarks, ...]]
@@ -392,7 +399,7 @@ def _answers(looks: Sequence[_Look]) -> list[Find]:
     for look in looks:
         try:
             for marks in look.slot.answer():
-                _add_find(finds, Find(look.view, look.camera, marks))
+                _add_find(finds, Find(look.view, look.camera, marks, look.source))
         except RuntimeError as error:  # the others' answers must be taken all the same
             failure = failure or error
     if failure is not None:

@@ -44,6 +44,8 @@ class Find:
     camera: Camera
     """Whose pixels the marks are in (a crop's own, for a crop)."""
     marks: HandMarks
+    source: str = ""
+    """The name of the rig's camera, which a crop's is not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
