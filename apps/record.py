@@ -63,6 +63,7 @@ class Record:
     def run(self) -> int:
         """0 when the source was recorded to its end; raises what went wrong otherwise."""
         from apps.recording import CONSENT, Recording, RecordingOptions, open_sound, parse_seams
+        from apps.rig_choice import check_each_once
         from apps.tracker_choice import tracker_engine
 
         if self.out.suffix.lower() != ".mcap":
@@ -73,6 +74,7 @@ class Record:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.rig is not None and self.fov_deg is not None:
             raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
+        check_each_once((self.source, *self.more_sources))
         if self.key_file is not None and not self.encrypt:
             raise UsageError("--key-file holds the secret to seal with; add --encrypt")
         seams = parse_seams(self.seams, ("frames", "state", "code", "audio"))

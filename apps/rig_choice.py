@@ -42,14 +42,20 @@ def calibrated_camera(rig: str | None, source: str, sources: Sequence[str] = ())
     )
 
 
+def check_each_once(sources: Sequence[str]) -> None:
+    """Raise UsageError for a source that is given twice."""
+    for k, spec in enumerate(sources):
+        if spec in sources[:k]:
+            raise UsageError(f"--more-sources {spec}: this camera is given twice")
+
+
 def check_together(source: str, more_sources: Sequence[str], rig: str | None) -> None:
     """Raise UsageError unless these sources can be tracked as one rig."""
     if not more_sources:
         return
     specs = (source, *more_sources)
-    for k, spec in enumerate(specs):
-        if spec in specs[:k]:
-            raise UsageError(f"--more-sources {spec}: this camera is given twice")
+    check_each_once(specs)
+    for spec in specs:
         if spec.partition(":")[0] not in TOGETHER:
             raise UsageError(
                 f"--more-sources: goes with webcam:NUMBER and video:PATH, not with {spec}"

@@ -24,7 +24,7 @@ JUDGED = 30
 EARLIER_NS = 500_000_000
 """A camera without a picture for so long is missed, and so is a file that ends so much before the
 first one; files of one take seldom end in the same frame."""
-JOIN_S = 5.0
+JOIN_S = 1.0
 """How long closing waits for a camera."""
 
 Say = Callable[[str], None]
@@ -69,6 +69,8 @@ class Companion:
         self._waiting = WaitingFrames()
         self._ended = False
         self._told = False
+        self._begun = False
+        """Whether a frame has ever come."""
         self._moments = self._seen = 0
         self._apart_ns: list[int] = []
 
@@ -97,6 +99,8 @@ class Companion:
         found = self._waiting.take(t_ns)
         if self._told or self._ended:
             return found
+        if newest_ns is not None and not self._begun:
+            self._begun, self._moments = True, 0
         self._moments += 1
         self._seen += found is not None
         if found is None and newest_ns is not None:

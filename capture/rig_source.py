@@ -3,6 +3,7 @@ others saw at that moment."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ class RigSource(SourceAround):
 
     def close(self) -> None:
         """Close every source, the first one first."""
-        super().close()
-        for companion in self._companions:
-            companion.close()
+        with contextlib.ExitStack() as closing:
+            for companion in self._companions:
+                closing.callback(companion.close)
+            closing.callback(super().close)

@@ -299,6 +299,8 @@ def test_what_makes_no_rig_is_one_line(
             said = capsys.readouterr().err
             assert words in said, (verb, arguments, said)
             assert said.count("\n") == 1, said
+    assert run(["record", out, "--source", one, "--more-sources", one]) == 2
+    assert "given twice" in capsys.readouterr().err
     assert not Path(out).exists()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.pacing import PacedSource
-from capture.companion import JUDGED, KEPT, WaitingFrames
+from capture.companion import JUDGED, KEPT, Companion, WaitingFrames
 from capture.frame_source import SourceError, cameras_of, open_source
 from capture.rig_source import WAIT_S, RigSource
 from streams.camera import Camera
@@ -227,6 +227,19 @@ def test_live_cameras_of_any_phase_are_together(phase_s: float) -> None:
     assert all(
         abs(other.t_ns - each.t_ns) <= SIMULTANEOUS_NS for each in found for other in each.beside
     )
+
+
+@pytest.mark.parametrize(("late", "lines"), [(20, 0), (45, 1)])
+def test_a_camera_that_begins_late_is_only_missed_until_then(late: int, lines: int) -> None:
+    said: list[str] = []
+    companion = Companion(Listed("b", []), said.append)
+    found = []
+    for k in range(100):
+        if k >= late:
+            companion._waiting.add(frame("b", k * STEP_NS))
+        found.append(companion._take(k * STEP_NS) is not None)
+    assert found == [False] * late + [True] * (100 - late)
+    assert said == ["b: gives no pictures; the others go on without it"] * lines
 
 
 @pytest.mark.parametrize("then", ["stalls", "fails", "ends"])
