@@ -2,7 +2,7 @@
 filmed by calibrated cameras, `visavis record` tracks the videos, and its states are compared with
 what was acted.
 
-    python -m benchmarks.rig_film [--scene hands] [--seconds 4] [--out figures.json]
+    python -m benchmarks.rig_film [--scene hands] [--seconds 4] [--out FILE.json] [--picture FILE]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from apps.command import run
 from apps.preview_options import PreviewOptions
@@ -25,17 +26,22 @@ from apps.preview_stages import open_source_of
 from apps.sources import open_synthetic
 from apps.tracker_choice import open_tracker_of
 from apps.video_writer import VideoWriter
+from avatar.codec import Avatar
 from avatar.hand_rig import HandRig
 from benchmarks.rendered_hands import looking
-from capture.rig_file import write_rig
+from capture.frame_source import open_source
+from capture.rig_file import read_rig, write_rig
 from capture.synthetic import SyntheticOptions
+from render.renderer import open_renderer
 from sessions.reader import SessionReader
 from streams.camera import Camera
 from streams.hand_skeleton import PALM_JOINTS
 from streams.tracked_state import SIDES, TrackedState
+from streams.view import View
 from tracking.tracker import TrackerOptions
 
 SIZE, FOCAL = (640, 480), 600.0
+ACTOR = "amara"
 PLACES = ((0.0, 0.0, 0.0), (0.30, 0.05, -0.05), (-0.30, 0.10, -0.05))
 """Metres: on a laptop's lid, and to each side of it, all turned towards the hands."""
 
@@ -72,7 +78,7 @@ def film(
         cameras.append(camera)
         options = SyntheticOptions(camera=camera, fps=fps, noise=1.5, seed=k)
         writer = VideoWriter(path, SIZE, fps)
-        with open_synthetic(scene, options, "amara") as source:
+        with open_synthetic(scene, options, ACTOR) as source:
             for frame in source:
                 if frame.seq >= seconds * fps:
                     break
@@ -163,6 +169,22 @@ def cpu_ms(filmed: RigFilm, engine: str, rounds: int = 2) -> list[float]:
     return [float(np.mean(spent[count])) for count in counts]
 
 
+def side_picture(filmed: RigFilm, sessions: Sequence[Path], at_s: float) -> Image.Image:
+    """The second camera's own picture at that time, and beside it what was tracked with one camera,
+    two and so on, drawn from where it stands."""
+    camera = read_rig(filmed.rig)[1]
+    with open_source(filmed.sources[1]) as source:
+        real = next(frame for frame in source if frame.t_ns >= at_s * 1e9)
+    pictures = [real.rgb]
+    view = View.from_camera(camera)
+    with open_renderer("gl") as renderer, Avatar.open(ACTOR) as avatar:
+        for session in sessions:
+            state = min(tracked(session), key=lambda each: abs(each.t_ns - real.t_ns))
+            mesh = avatar.decode(avatar.encode(state), view)
+            pictures.append(renderer.draw(mesh, view).rgba[:, :, :3])
+    return Image.fromarray(np.ascontiguousarray(np.hstack(pictures))).reduce(2)
+
+
 def _unrest(wrists: dict[str, list[npt.NDArray[np.float64]]]) -> float:
     steps = [np.diff(np.array(each), 2, axis=0) for each in wrists.values() if len(each) > 2]
     return 1e3 * float(np.nanmedian(np.linalg.norm(np.concatenate(steps), axis=1)))
@@ -175,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--tracker", default="litert")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG or JPEG: seen from aside, after 0.85 s")
     options = parser.parse_args()
     report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -197,6 +220,9 @@ def main() -> None:
                 f"{errors.depth:12.1f}  {errors.jitter:6.2f} ({errors.at_rest:.2f})  "
                 f"{spent:12.1f} ({spent / cpu[0]:.2f})"
             )
+        if options.picture is not None:
+            sessions = [folder / f"{count + 1}.mcap" for count in range(len(filmed.sources))]
+            side_picture(filmed, sessions, 0.85).save(options.picture)
     if options.out is not None:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
 
