@@ -73,9 +73,11 @@ class NeutralLearning:
 
 def learning_of(tracker: Tracks) -> NeutralLearning | None:
     """Of the tracker of a camera; None for one that has no face to learn."""
+    from tracking.person_tracker import PersonTracker
     from tracking.tracker import Tracker
 
-    return NeutralLearning(tracker.details, live=True) if isinstance(tracker, Tracker) else None
+    faced = isinstance(tracker, Tracker | PersonTracker)
+    return NeutralLearning(tracker.details, live=True) if faced else None
 
 
 def _keep(neutral: NeutralFace) -> None:

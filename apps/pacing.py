@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from capture.frame_source import FrameSource, SourceAround
 from streams.frame import Frame
@@ -59,7 +58,7 @@ class PacedSource(SourceAround):
         if due > now:
             self._stop.wait((due - now) / 1e9)
         self._last_ns = max(due, self._last_ns + 1)
-        paced = replace(frame, t_ns=self._last_ns, seq=self._seq)
+        paced = frame.at(self._last_ns, self._seq)
         self._seq += 1
         return paced
 

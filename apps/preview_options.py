@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apps.imagine_models import ModelOptions
+from apps.rig_choice import check_together
 from apps.usage import UsageError, parse_size
 from overlay.panel_places import PLACES
 from streams.panel import ANCHORS
@@ -36,8 +37,11 @@ class PreviewOptions:
     """Stop after so many seconds of the source; by default at its end, or at Ctrl-C or Esc."""
     fov_deg: float | None = None
     """The source camera's angle of view along the longer side of its picture."""
+    more_sources: tuple[str, ...] = ()
+    """Other cameras, as in --source, that see the same hands (all live, or all files); needs
+    --rig."""
     rig: str | None = None
-    """The source camera, calibrated: FILE.json of `visavis calibrate`, or FILE.json#NAME."""
+    """The source cameras, calibrated: FILE.json of `visavis calibrate`; of one, FILE.json#NAME."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
     neutral: float | None = None
@@ -102,6 +106,7 @@ class PreviewOptions:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.rig is not None and self.fov_deg is not None:
             raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
+        check_together(self.source, self.more_sources, self.rig)
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")
         if self.neutral is not None and not 1.0 <= self.neutral <= 60.0:

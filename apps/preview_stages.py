@@ -11,27 +11,30 @@ import numpy as np
 from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
-from apps.rig_choice import calibrated_camera
+from apps.rig_choice import calibrated_camera, open_together
 from apps.sources import open_any
-from apps.tracker_choice import open_tracker
+from apps.tracker_choice import open_tracker_of
 from apps.viewpoint import default_size, fitted_view
 from capture.frame_source import FrameSource, SourceOptions
 from overlay.board import PanelBoard
+from streams.camera import Camera
 from streams.frame import Frame
 from streams.mirror import mirror_camera
 from streams.view import View
 
 
 def open_source_of(preview: PreviewOptions) -> FrameSource:
-    """The preview's source, opened. Raises SourceError or UsageError."""
-    return open_any(
-        preview.source,
-        SourceOptions(
-            fov_long_side=None if preview.fov_deg is None else float(np.deg2rad(preview.fov_deg)),
-            camera=calibrated_camera(preview.rig, preview.source),
-            mirrored=preview.mirrored,
-        ),
-    )
+    """The preview's source, opened; several cameras as one. Raises SourceError or UsageError."""
+
+    def opened(spec: str, camera: Camera | None) -> FrameSource:
+        fov = None if preview.fov_deg is None else float(np.deg2rad(preview.fov_deg))
+        return open_any(
+            spec, SourceOptions(fov_long_side=fov, camera=camera, mirrored=preview.mirrored)
+        )
+
+    if preview.more_sources and preview.rig is not None:
+        return open_together(preview.rig, (preview.source, *preview.more_sources), opened)
+    return opened(preview.source, calibrated_camera(preview.rig, preview.source))
 
 
 @contextlib.contextmanager
@@ -72,7 +75,7 @@ def open_stages(
             from tracking.tracker import TrackerOptions
 
             wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
-            tracker = own = opened.enter_context(open_tracker(preview.tracker, wanted))
+            tracker = own = opened.enter_context(open_tracker_of(source, preview.tracker, wanted))
             if preview.neutral is not None:
                 learning = NeutralLearning(own.details, source.live)
                 learning.ask(preview.neutral)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from apps.pipeline import Stages
     from apps.recording import Recording
     from capture.frame_source import FrameSource
+    from streams.camera import Camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Record:
     source: str = "webcam:0"
     """webcam:NUMBER, video:PATH, session:PATH or synthetic:SCENE."""
     more_sources: tuple[str, ...] = ()
-    """Other cameras, as in --source, whose frames are recorded beside (all live, or all files)."""
+    """Other cameras, as in --source, whose frames are recorded beside (all live, or all files);
+    with --rig the hands are tracked in all of them together."""
     seams: str = "frames,state,code"
     """What is recorded, of frames, state, code and audio (preview --record: panels, views too)."""
     avatar: str = "default"
@@ -61,6 +63,7 @@ class Record:
     def run(self) -> int:
         """0 when the source was recorded to its end; raises what went wrong otherwise."""
         from apps.recording import CONSENT, Recording, RecordingOptions, open_sound, parse_seams
+        from apps.rig_choice import check_each_once
         from apps.tracker_choice import tracker_engine
 
         if self.out.suffix.lower() != ".mcap":
@@ -71,6 +74,7 @@ class Record:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.rig is not None and self.fov_deg is not None:
             raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
+        check_each_once((self.source, *self.more_sources))
         if self.key_file is not None and not self.encrypt:
             raise UsageError("--key-file holds the secret to seal with; add --encrypt")
         seams = parse_seams(self.seams, ("frames", "state", "code", "audio"))
@@ -84,7 +88,8 @@ class Record:
             raise UsageError("--consent: expected what was agreed to, got an empty text")
         engine = tracker_engine(self.tracker) if {"state", "code"} & set(seams) else ""
         sound = open_sound(self.source) if "audio" in seams else None
-        with self._open_source(self.source) as source:
+        together = self._is_rig(seams)
+        with self._open_rig() if together else self._open_source(self.source) as source:
             options = RecordingOptions(
                 self.out, seams, self.source, self.avatar, self.lossless, secret, consent, engine
             )
@@ -93,7 +98,7 @@ class Record:
             try:
                 if sound is not None:
                     recording.record_beside(sound)
-                for spec in self.more_sources:
+                for spec in () if together else self.more_sources:
                     recording.record_beside(self._opener(spec, source.live))
                 self._record(source, recording)
             except KeyboardInterrupt:
@@ -127,16 +132,34 @@ class Record:
                 )
         return lambda: self._open_source(spec)
 
+    def _is_rig(self, seams: tuple[str, ...]) -> bool:
+        """Whether the cameras are tracked together. Raises UsageError where they cannot be."""
+        if self.rig is None or not self.more_sources or not {"state", "code"} & set(seams):
+            return False
+        from apps.rig_choice import check_together
+
+        check_together(self.source, self.more_sources, self.rig)
+        return True
+
+    def _open_rig(self) -> FrameSource:
+        from apps.rig_choice import open_together
+
+        specs = (self.source, *self.more_sources)
+        return open_together(self.rig or "", specs, self._opened)
+
     def _open_source(self, spec: str) -> FrameSource:
+        from apps.rig_choice import calibrated_camera
+
+        specs = (self.source, *self.more_sources)
+        return self._opened(spec, calibrated_camera(self.rig, spec, specs))
+
+    def _opened(self, spec: str, camera: Camera | None) -> FrameSource:
         import numpy as np
 
-        from apps.rig_choice import calibrated_camera
         from apps.sources import open_any
         from capture.frame_source import SourceOptions
 
         fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
-        specs = (self.source, *self.more_sources)
-        camera = calibrated_camera(self.rig, spec, specs.index(spec), len(specs))
         return open_any(
             spec, SourceOptions(fov_long_side=fov, camera=camera, mirrored=self.mirrored)
         )
@@ -173,7 +196,7 @@ class Record:
         from apps.own_face import neutral_for
         from apps.own_hands import hands_for
         from apps.pipeline import Stages
-        from apps.tracker_choice import open_tracker
+        from apps.tracker_choice import open_tracker_of
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
         from avatar.opening import open_avatar
         from tracking.tracker import TrackerOptions
@@ -181,5 +204,5 @@ class Record:
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
         wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
-        tracker = opened.enter_context(open_tracker(self.tracker, wanted))
+        tracker = opened.enter_context(open_tracker_of(source, self.tracker, wanted))
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

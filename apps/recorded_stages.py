@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from apps.pipeline import Codes
 from apps.session_moments import Moment
-from apps.tracker_choice import ClosingTracker, open_tracker
+from apps.tracker_choice import ClosingTracker, open_person_tracker, open_tracker
 from streams.avatar_code import AvatarCode
+from streams.camera import Camera
 from streams.closing import Closing
 from streams.frame import Frame
 from streams.mesh_texture import MeshTexture
@@ -43,6 +44,9 @@ class ReplayParts:
     """What opens tracker and avatar of a replay, by the names on the command line."""
 
     open_tracker: Callable[[str, TrackerOptions], ClosingTracker] = open_tracker
+    open_person_tracker: Callable[[str, TrackerOptions, tuple[Camera, ...]], ClosingTracker] = (
+        open_person_tracker
+    )
     open_avatar: Callable[[str], ClosingAvatar] = open_avatar
 
 

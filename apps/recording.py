@@ -17,7 +17,7 @@ from apps.pipeline import Taps
 from apps.preview_options import PreviewOptions
 from apps.tracker_choice import tracker_engine
 from apps.usage import FailedError, UsageError
-from capture.frame_source import FrameSource, SourceError
+from capture.frame_source import FrameSource, SourceError, cameras_of
 from sessions.picture_track import PictureOptions
 from sessions.seams import counts_text
 from sessions.session_header import SessionHeader
@@ -36,6 +36,8 @@ CONSENT = (
 PREVIEW_SEAMS = ("frames", "state", "code", "panels", "views", "marks")
 HEADSET_SEAMS = ("frames", "headset", "state", "code", "panels", "views", "marks")
 """With a headset, its wearer's head and hands too."""
+CAMERAS_NOTE = "tracked cameras"
+"""Under which a session's header keeps how many were tracked together; one where it does not."""
 LOSSLESS_WAIT_S = 60.0
 
 
@@ -55,6 +57,12 @@ class RecordingOptions:
     consent: str = CONSENT
     tracker: str = ""
     """The engine that tracks; "" where none does."""
+
+
+def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
+    """How many cameras are tracked together, where it is not one."""
+    count = len(cameras_of(source))
+    return {CAMERAS_NOTE: str(count)} if tracker and count > 1 else {}
 
 
 def notes_on_tracking(source: FrameSource) -> dict[str, str]:
@@ -108,7 +116,7 @@ class Recording(Closing):
             software=software(),
             source=options.source,
             avatar=options.avatar,
-            cameras=(source.camera,),
+            cameras=cameras_of(source),
             models=model_hashes(options.avatar),
             consent=f"{options.consent} (stated on {time.strftime('%Y-%m-%d %H:%M:%S %z')})",
             notes={
@@ -116,6 +124,7 @@ class Recording(Closing):
                 "lossless": "yes" if options.lossless else "no",
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
+                **_tracked_cameras(source, options.tracker),
                 **notes_on_tracking(source),
             },
         )
@@ -131,6 +140,8 @@ class Recording(Closing):
         )
         self._beside: list[_LiveBeside | _FileBeside] = []
         self._shown: tuple[Panel, ...] | None = None
+        self._written_ns: dict[str, int] = {}
+        """Of each camera beside the first, the time of its newest frame in the file."""
 
     @property
     def taps(self) -> Taps:
@@ -177,6 +188,11 @@ class Recording(Closing):
     def _take_frame(self, frame: Frame) -> None:
         if "frames" in self.options.seams:
             self.writer.write(frame)
+            for other in frame.beside:
+                name = other.camera.name
+                if other.t_ns > self._written_ns.get(name, -1):  # else of the last moment too
+                    self._written_ns[name] = other.t_ns
+                    self.writer.write(other)
         for beside in self._beside:
             beside.until(frame.t_ns)
 

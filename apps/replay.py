@@ -34,7 +34,7 @@ class Replay:
     avatar: str | None = None
     """Which avatar is drawn; by default the recorded one."""
     camera: str | None = None
-    """Which of several cameras; by default the first."""
+    """Which of several cameras; by default the first, and calibrated ones are tracked together."""
     out: Path | None = None
     """Write FILE.mp4 (what is drawn) or FILE.mcap (a session of this replay's states and codes)."""
     size: str | None = None

@@ -11,12 +11,13 @@ import cv2
 from apps.pipeline import Draw, Stages
 from apps.recorded_stages import RecordedStates, ReplayedAvatar, ReplayParts
 from apps.session_moments import Moment, MomentOptions, chosen_source, first_seam
-from apps.session_source import SessionSource
+from apps.session_source import SessionSource, beside, rig_of
 from apps.tracker_choice import ClosingTracker, recorded_engine, recorded_options, tracker_engine
 from apps.usage import FailedError, UsageError
 from apps.viewpoint import default_size, fitted_view
 from overlay.placement import place_panels
 from sessions.reader import SessionReader
+from streams.camera import Camera
 from streams.closing import Closing
 from streams.frame import Frame
 from streams.mirror import mirror_camera
@@ -37,7 +38,7 @@ class ReplayOptions:
     avatar: str | None = None
     """None: the one that was recorded, or "default"."""
     camera: str | None = None
-    """Which camera; None: the first."""
+    """Which camera alone; None: the first, or from frames all of a calibrated rig together."""
     size: tuple[int, int] | None = None
     """(width, height) of the picture; None: the recorded view's, or the camera's."""
     start_s: float = 0.0
@@ -69,6 +70,8 @@ class Replay(Closing):
         # Each stage is a thread of its own; a pool inside one takes the cores from the others.
         cv2.setNumThreads(1)
         try:
+            self.cameras = self._rig()
+            """Those whose frames are tracked together; none where it is one."""
             self.source = self.source_at(None)
             self.size = self.options.size or self._recorded_size()
             self.tracker = self._open_tracker()
@@ -112,7 +115,8 @@ class Replay(Closing):
 
     def stages(self, draw: Draw) -> Stages:
         """For one run of the pipeline, over the newest source."""
-        return Stages(self.source, self.tracker, self.avatar, draw, self._view_of, self._panels_of)
+        source = beside(self.session, self.source) if self.cameras else self.source
+        return Stages(source, self.tracker, self.avatar, draw, self._view_of, self._panels_of)
 
     def times(self) -> list[int]:
         """The moments' times, nanoseconds, rising."""
@@ -130,11 +134,19 @@ class Replay(Closing):
         """Close tracker and avatar; the session stays open."""
         self._opened.close()
 
+    def _rig(self) -> tuple[Camera, ...]:
+        if self.seam != "frames" or self.options.camera is not None:
+            return ()
+        return rig_of(self.session)
+
     def _open_tracker(self) -> ClosingTracker:
         if self.seam != "frames":
             return RecordedStates(self._moment)
         options = recorded_options(self.session)
-        tracker = self._parts.open_tracker(self.tracker_name, options)
+        if self.cameras:
+            tracker = self._parts.open_person_tracker(self.tracker_name, options, self.cameras)
+        else:
+            tracker = self._parts.open_tracker(self.tracker_name, options)
         self._opened.callback(tracker.close)
         return tracker
 

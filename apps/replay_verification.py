@@ -12,7 +12,7 @@ from typing import Any
 from apps.pipeline import Draw, Pipeline, PipelineOptions, Taps
 from apps.record_fields import Difference, Digest, first_difference
 from apps.recorded_stages import ReplayParts
-from apps.recording import software
+from apps.recording import CAMERAS_NOTE, software
 from apps.replay_pace import Pace
 from apps.replay_stages import Replay, ReplayOptions
 from apps.session_moments import Moment
@@ -222,9 +222,16 @@ def _why_not_comparable(replay: Replay) -> str:
     engine = recorded_engine(session)
     if engine not in ("", replay.tracker_name):
         return f"it was tracked by {engine}, this is {replay.tracker_name}"
+    cameras = str(len(replay.cameras) or 1)
+    tracked = session.header.notes.get(CAMERAS_NOTE, "1")
+    if tracked != cameras:
+        return f"it was tracked with {tracked} of its cameras, this is with {cameras}"
+    if replay.cameras and session.lost.get("frames"):
+        return "the recorder had no time for some of its frames"
     if replay.options.start_s > 0:
         return "a tracker that begins in the middle does not know what came before"
-    if not session.lossless(source):
+    seen = [camera.name for camera in replay.cameras] or [source]
+    if not all(session.lossless(name) for name in seen):
         return "its frames were not recorded losslessly, so the recorder saw other pictures"
     frames, states = session.times("frames", source), session.times("state", source)
     if len(states) and (len(frames) != len(states) or (frames != states).any()):

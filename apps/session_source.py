@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import numpy as np
 from apps.secret import secret_of
 from apps.session_moments import Moment, MomentOptions, chosen_source, read_moments
 from apps.usage import FailedError
+from capture.frame_source import FrameSource
+from capture.rig_source import RigSource
 from sessions.reader import SessionReader
 from streams.camera import Camera
 from streams.closing import Closing
-from streams.frame import Frame
+from streams.frame import SIMULTANEOUS_NS, Frame
 
 KEPT_MOMENTS = 64
 """More than a pipeline has under way between its source and its drawing."""
@@ -85,6 +88,38 @@ class SessionSource(Closing):
         self._read = iter(())
         if self._owned:
             self.session.close()
+
+
+def rig_of(session: SessionReader) -> tuple[Camera, ...]:
+    """The cameras of a session that saw one world from several calibrated places, the one that
+    leads first; none for any other session."""
+    cameras: dict[str, Camera] = {}
+    for channel in session.channels:
+        if channel.seam == "frames" and channel.count and channel.camera is not None:
+            cameras.setdefault(channel.source, channel.camera)
+    places = {
+        (*camera.world_from_camera.wxyz.tolist(), *camera.world_from_camera.xyz.tolist())
+        for camera in cameras.values()
+    }
+    # Those that nobody calibrated are all taken to stand at the origin.
+    return tuple(cameras.values()) if 1 < len(cameras) == len(places) else ()
+
+
+def beside(session: SessionReader, first: SessionSource) -> FrameSource:
+    """The frames of `first`, those of the rig's other cameras beside them; from readers of their
+    own, since decoders remember."""
+    options = first.options
+    start_ns = None if options.start_ns is None else options.start_ns - SIMULTANEOUS_NS
+    others = [
+        SessionSource(
+            session.opened_again(),
+            replace(options, camera=camera.name, start_ns=start_ns, end_ns=None),
+            owned=True,
+        )
+        for camera in rig_of(session)
+        if camera.name != first.camera.name
+    ]
+    return RigSource(first, others, lambda _line: None)
 
 
 def rate_of(session: SessionReader, seam: str) -> float:

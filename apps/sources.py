@@ -37,9 +37,10 @@ def open_any(spec: str, options: SourceOptions | None = None) -> FrameSource:
 
 
 def open_recorded(path: Path, options: SourceOptions | None = None) -> FrameSource:
-    """The frames of a session's first camera, at their recorded times."""
+    """The frames of a session's first camera, at their recorded times; of a calibrated rig, those
+    of the other cameras beside them."""
     from apps.session_moments import first_seam
-    from apps.session_source import SessionSource, open_session
+    from apps.session_source import SessionSource, beside, open_session, rig_of
 
     told = options or SourceOptions()
     if told.fov_long_side is not None or told.camera is not None or told.mirrored:
@@ -50,7 +51,8 @@ def open_recorded(path: Path, options: SourceOptions | None = None) -> FrameSour
     session = open_session(path)
     try:
         first_seam(session, "frames")
-        return SessionSource(session, owned=True)
+        source = SessionSource(session, owned=True)
+        return beside(session, source) if rig_of(session) else source
     except BaseException:
         session.close()
         raise

@@ -56,6 +56,11 @@ class StreamOptions:
     """Stop after so many seconds; by default at Ctrl-C."""
     fov_deg: float | None = None
     """The source camera's angle of view along the longer side of its picture."""
+    more_sources: tuple[str, ...] = ()
+    """Other cameras, as in --source, that see the same hands (all live, or all files); needs
+    --rig."""
+    rig: str | None = None
+    """The source cameras, calibrated: FILE.json of `visavis calibrate`; of one, FILE.json#NAME."""
     mirrored: bool = False
     """The source delivers mirror images, as some "selfie" cameras do."""
     text: str | None = None
@@ -97,6 +102,8 @@ class StreamOptions:
             raise UsageError(f"--drive headset needs no camera; leave --source {self.source} away")
         if self.drive == "camera" and self.source == HEADSET:
             raise UsageError("--source headset has no camera; leave --drive camera away")
+        if self.driven_by_headset and (self.rig is not None or self.more_sources):
+            raise UsageError("--drive headset needs no camera; leave --rig and --more-sources away")
         self.shown().check()
 
     @property
@@ -109,7 +116,8 @@ class StreamOptions:
         source = HEADSET if self.driven_by_headset else self.source or "webcam:0"
         return PreviewOptions(
             source, self.avatar, record=self.record, size=self.size, seconds=self.seconds,
-            fov_deg=self.fov_deg, mirrored=self.mirrored, text=self.text, image=self.image,
+            fov_deg=self.fov_deg, more_sources=self.more_sources, rig=self.rig,
+            mirrored=self.mirrored, text=self.text, image=self.image,
             generated_by=self.generated_by, anchor=self.anchor, room=self.room, relay=self.relay,
             name=self.name, silent=self.silent, imagine=self.imagine, prompt=self.prompt,
             model=self.model, seed=self.seed, place=self.place, shelf=self.shelf,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from apps.pipeline import Tracks
 from apps.usage import FailedError, UsageError
+from capture.frame_source import FrameSource, cameras_of
 
 if TYPE_CHECKING:
     from sessions.reader import SessionReader
+    from streams.camera import Camera
+    from tracking.person_tracker import PersonTracker
     from tracking.tracker import Tracker, TrackerOptions
 
 
@@ -70,7 +75,34 @@ def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     from tracking.tracker import Tracker, TrackerOptions
 
     engine = tracker_engine(name)
-    try:
+    with _failing_of(engine):
         return Tracker.open(replace(options or TrackerOptions(), engine=engine))
+
+
+def open_person_tracker(
+    name: str, options: TrackerOptions, cameras: Sequence[Camera]
+) -> PersonTracker:
+    """As `open_tracker`, for the frames of several calibrated cameras together."""
+    from tracking.person_tracker import PersonTracker
+
+    engine = tracker_engine(name)
+    with _failing_of(engine):
+        return PersonTracker.open(replace(options, engine=engine), cameras)
+
+
+def open_tracker_of(
+    source: FrameSource, name: str, options: TrackerOptions
+) -> Tracker | PersonTracker:
+    """What tracks the frames of `source`: of one camera, or of several together."""
+    cameras = cameras_of(source)
+    if len(cameras) > 1:
+        return open_person_tracker(name, options, cameras)
+    return open_tracker(name, options)
+
+
+@contextlib.contextmanager
+def _failing_of(engine: str) -> Iterator[None]:
+    try:
+        yield
     except (ImportError, RuntimeError) as error:
         raise FailedError(f"--tracker {engine}: {error}, or --tracker litert") from error

@@ -129,6 +129,11 @@ class SourceAround(Closing):
         return self._source.camera
 
     @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """As `cameras_of`."""
+        return cameras_of(self._source)
+
+    @property
     def fps(self) -> float:
         return self._source.fps
 
@@ -149,6 +154,11 @@ class SourceAround(Closing):
     def close(self) -> None:
         """Close the other one."""
         self._source.close()
+
+
+def cameras_of(source: FrameSource) -> tuple[Camera, ...]:
+    """The cameras of a source's frames and of what is beside these, the frames' own first."""
+    return source.cameras if isinstance(source, SourceAround) else (source.camera,)
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:

@@ -120,18 +120,21 @@ def test_which_camera_of_a_rig(tmp_path: Path) -> None:
     path = tmp_path / "rig.json"
     write_rig(path, [LEFT, RIGHT])
     assert calibrated_camera(None, "webcam:0") is None
-    for rig, source, index, count, wanted in (
-        (str(path), "right", 0, 1, "right"),
-        (f"{path}#left", "webcam:7", 0, 1, "left"),
-        (str(path), "webcam:7", 1, 2, "right"),
+    for rig, source, sources, wanted in (
+        (str(path), "right", (), "right"),
+        (f"{path}#left", "webcam:7", (), "left"),
+        (str(path), "webcam:7", ("webcam:6", "webcam:7"), "right"),
     ):
-        camera = calibrated_camera(rig, source, index, count)
+        camera = calibrated_camera(rig, source, sources)
         assert camera is not None
         assert camera.name == wanted
     with pytest.raises(FailedError, match="say which"):
         calibrated_camera(str(path), "webcam:0")
     with pytest.raises(FailedError, match="'middle'"):
         calibrated_camera(f"{path}#middle", "webcam:0")
+    # One of them by its name: the other one is not the one in its place.
+    with pytest.raises(FailedError, match="calibrate them together"):
+        calibrated_camera(str(path), "webcam:7", ("left", "webcam:7"))
 
 
 def test_pictures_of_other_proportions_are_refused(pair: Path) -> None:

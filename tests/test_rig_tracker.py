@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from assets.manifest import asset_path
 from benchmarks.hands_multiview import JUDGED
 from benchmarks.rendered_hands import Artist, OwnHand, Posed, looking, placed, rig
 from streams.camera import Camera, Distortion
@@ -16,8 +17,11 @@ from streams.hand_skeleton import HandShape, joints_from_angles
 from streams.mesh_texture import MeshTexture
 from streams.projection import project
 from streams.rigid import Rigid
-from streams.tracked_state import HandPose
+from streams.tracked_state import FacePose, HandPose
+from tracking.canonical_face import read_canonical_face
 from tracking.engine import HandMarks, Picture
+from tracking.evaluation import similarity
+from tracking.net import FACE_BUNDLE
 from tracking.rig_tracker import RigTracker, RigTrackerOptions
 from tracking.user_hand import UserHand
 from tracking.view_association import Find, associate
@@ -299,3 +303,171 @@ def test_an_engine_that_breaks_is_replaced() -> None:
             tracker.track(bad)
         assert tracker.track(after).hands == ()
     assert len(opened) == 6  # two; two more that tried again; two for the next moment
+
+
+def blank(cameras: tuple[Camera, ...], t_ns: int = 0) -> tuple[Frame, ...]:
+    return tuple(Frame(t_ns, 0, c, np.zeros((c.size[1], c.size[0], 3), np.uint8)) for c in cameras)
+
+
+class Telling:
+    """Engines that see what they are told, each through its own camera: the tracker opens them in
+    the order of the cameras."""
+
+    def __init__(self, cameras: tuple[Camera, ...]) -> None:
+        self.hands: list[tuple[np.ndarray, str, float]] = []
+        self._cameras = list(cameras)
+        self._opened = 0
+
+    def __call__(self, hands: int) -> Telling._Engine:
+        self._opened += 1
+        return Telling._Engine(self, self._cameras[self._opened - 1])
+
+    class _Engine:
+        def __init__(self, telling: Telling, camera: Camera) -> None:
+            self._telling, self._camera = telling, camera
+
+        def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+            return tuple(
+                marks(self._camera, joints, side, score)
+                for joints, side, score in self._telling.hands
+            )
+
+        def close(self) -> None: ...
+
+
+def face_at(place: tuple[float, float, float]) -> FacePose:
+    landmarks = read_canonical_face(asset_path(FACE_BUNDLE)).vertices.astype(np.float32)
+    landmarks = np.concatenate([landmarks, np.zeros((478 - len(landmarks), 3), np.float32)])
+    ahead = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (2, 1))
+    return FacePose(
+        np.zeros(52, np.float32),
+        landmarks,
+        ahead,
+        Rigid(np.array([1.0, 0, 0, 0]), np.array(place)),
+        1.0,
+    )
+
+
+def open_in_turn(tracker: RigTracker, cameras: tuple[Camera, ...]) -> None:
+    """`prepare`, one camera after the other."""
+    for camera in cameras:
+        tracker.prepare([camera])
+
+
+def test_a_bystanders_hands_are_out_of_the_heads_reach(both: dict[str, np.ndarray]) -> None:
+    """They are seen better and were there first; without a face they are anybody's."""
+    cameras = rig("stereo")
+    person, bystander = face_at((0.0, 0.2, -0.5)), np.array([0.05, 0.1, -1.4])
+    telling = Telling(cameras)
+    theirs = [(both[side] + bystander, side, 0.99) for side in ("left", "right")]
+    mine = [(both[side], side, 0.8) for side in ("left", "right")]
+    with RigTracker(RigTrackerOptions(hand_filter=None), telling) as tracker:
+        open_in_turn(tracker, cameras)
+        telling.hands = theirs
+        assert len(tracker.track(blank(cameras)).hands) == 2
+        assert tracker.track(blank(cameras, 33_000_000), person).hands == ()
+        telling.hands = theirs + mine
+        seen = tracker.track(blank(cameras, 66_000_000), person)
+        assert [hand.side for hand in seen.hands] == ["left", "right"]
+        for hand in seen.hands:
+            np.testing.assert_allclose(hand.joints, both[hand.side], atol=2e-3)
+        # What one camera alone sees is judged by the place that its size tells.
+        telling.hands = theirs[:1]
+        alone = blank(cameras, 99_000_000)[:1]
+        assert tracker.track(alone, person).hands == ()
+        telling.hands = mine[:1]
+        (hand,) = tracker.track(blank(cameras, 133_000_000)[:1], person).hands
+        assert float(np.linalg.norm(hand.joints[9] - both["left"][9])) < 0.1
+
+
+def test_a_followed_hand_is_given_up_only_well_beyond_reach(both: dict[str, np.ndarray]) -> None:
+    cameras = rig("stereo")
+    telling = Telling(cameras)
+    middle = both["left"].mean(0)
+    with RigTracker(RigTrackerOptions(hand_filter=None), telling) as tracker:
+        open_in_turn(tracker, cameras)
+        telling.hands = [(both["left"], "left", 0.9)]
+        seen = [
+            len(tracker.track(blank(cameras, k * 33_000_000), face_at(tuple(at))).hands)
+            for k, at in enumerate([middle + [0.0, y, 0.0] for y in (0.9, 1.1, 1.3, 1.1)])
+        ]
+    assert seen == [1, 1, 0, 0]
+
+
+def test_a_mouth_that_all_cameras_take_for_a_hand_is_none(both: dict[str, np.ndarray]) -> None:
+    cameras = rig("stereo")
+    head = (0.0, 0.0, -0.5)
+    middle = both["right"].mean(0)
+    small = (both["right"] - middle) * 0.6 + np.array(head)
+    telling = Telling(cameras)
+    telling.hands = [(small, "right", 0.9)]
+    with RigTracker(RigTrackerOptions(hand_filter=None), telling) as tracker:
+        open_in_turn(tracker, cameras)
+        assert len(tracker.track(blank(cameras)).hands) == 1
+        assert tracker.track(blank(cameras, 33_000_000), face_at(head)).hands == ()
+        # A hand before the face comes from outside its outline.
+        telling.hands = [(both["right"] - middle + [0.0, 0.0, -0.35], "right", 0.9)]
+        assert len(tracker.track(blank(cameras, 66_000_000), face_at(head)).hands) == 1
+
+
+def test_asking_and_answering_go_in_turn(both: dict[str, np.ndarray]) -> None:
+    cameras = rig("stereo")
+    telling = Telling(cameras + cameras)
+    telling.hands = [(both["left"], "left", 0.9)]
+    with RigTracker(RigTrackerOptions(hand_filter=None), telling) as tracker:
+        with pytest.raises(ValueError, match=r"answer: expected frames to be asked"):
+            tracker.answer()
+        open_in_turn(tracker, cameras)
+        tracker.ask(blank(cameras))
+        # Nobody took the answers of that moment; the next one begins anew and has its own.
+        state = tracker.track(blank(cameras, 33_000_000))
+    assert state.t_ns == 33_000_000
+    assert len(state.hands) == 1
+
+
+def test_a_camera_whose_engine_does_not_open_leaves_no_stale_answers(
+    both: dict[str, np.ndarray],
+) -> None:
+    cameras = rig("stereo")
+    # The first camera's engine, the second's that fails, and both anew.
+    turns = iter([cameras[0], None, cameras[0], cameras[1]])
+
+    class Dark:
+        """Sees the hand in black pictures alone."""
+
+        def __init__(self, hands: int) -> None:
+            camera = next(turns)
+            if camera is None:
+                raise RuntimeError("no memory left")
+            self._camera: Camera = camera
+
+        def look(self, rgb: Picture, t_ms: int) -> tuple[HandMarks, ...]:
+            return () if rgb.max() else (marks(self._camera, both["left"], "left"),)
+
+        def close(self) -> None: ...
+
+    white = [replace(f, rgb=np.full_like(f.rgb, 255)) for f in blank(cameras)]
+    with RigTracker(RigTrackerOptions(one_view=False), Dark) as tracker:
+        with pytest.raises(RuntimeError, match="no memory left"):
+            tracker.track(white)
+        assert len(tracker.track(blank(cameras, 33_000_000)).hands) == 1
+
+
+def test_what_no_two_views_agree_on_follows_the_engines_shape(both: dict[str, np.ndarray]) -> None:
+    from tracking.rig_tracker import _completed
+
+    cameras = rig("stereo")
+    joints = both["left"]
+    sound = np.arange(21) % 3 != 1
+    holes = np.where(sound[:, None], joints, np.nan)
+    find = Find(0, cameras[0], marks(cameras[0], joints, "left"))
+    np.testing.assert_allclose(_completed(holes, sound, (find,)), joints, atol=1e-5)
+
+
+def test_a_similarity_moves_other_points_by_the_same() -> None:
+    rng = np.random.default_rng(0)
+    source = rng.normal(size=(30, 3))
+    turn = Rigid.from_rotvec([0.3, -0.2, 0.9])
+    target = 1.7 * np.asarray(turn.apply(source)) + [0.1, 0.2, 0.3]
+    np.testing.assert_allclose(similarity(source[:9], target[:9], source), target, atol=1e-12)
+    np.testing.assert_allclose(similarity(source, target), target, atol=1e-12)

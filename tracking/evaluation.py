@@ -30,9 +30,11 @@ def rotation_error_deg(a: Rigid, b: Rigid) -> float:
     return float(np.rad2deg(a.angle_to(b)))
 
 
-def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Array:
+def similarity(
+    source: npt.ArrayLike, target: npt.ArrayLike, moved: npt.ArrayLike | None = None
+) -> Array:
     """`source` (N, D), D 2 or 3, moved onto `target` by the best rotation, scale and shift
-    (Umeyama 1991; no reflection). Float64 (N, D)."""
+    (Umeyama 1991; no reflection); or `moved` (M, D) by the same. Float64 (N, D) or (M, D)."""
     a, b = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if a.shape != b.shape or a.ndim != 2 or a.shape[1] not in (2, 3) or len(a) < 2:
         raise ValueError(f"similarity: expected two (N, 2) or (N, 3), got {a.shape} and {b.shape}")
@@ -42,7 +44,8 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> Array:
     signs[-1] = np.sign(np.linalg.det(u @ vt)) or 1.0
     size = float((ca * ca).sum())
     scale = float((s * signs).sum()) / size if size > 0 else 1.0
-    return scale * ca @ ((u * signs) @ vt).T + b.mean(0)
+    points = ca if moved is None else np.asarray(moved, np.float64) - a.mean(0)
+    return scale * points @ ((u * signs) @ vt).T + b.mean(0)
 
 
 def hand_shape_error(a: npt.ArrayLike, b: npt.ArrayLike) -> float:

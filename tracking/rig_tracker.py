@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from streams.camera import FISHEYES, Camera
 from streams.closing import Closing
-from streams.frame import Frame
+from streams.frame import SIMULTANEOUS_NS, Frame
 from streams.hand_skeleton import joint_angles, joints_from_angles, wrist_frame
 from streams.projection import directions, project
 from streams.rigid import Rigid
-from streams.tracked_state import SIDES, HandPose, TrackedState
+from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
 from tracking.association import hand_size
 from tracking.engine import SMALLEST_SIDE, HandEngine, HandMarks, Picture
 from tracking.engine_choice import chosen_engine, open_nets
@@ -28,10 +28,12 @@ from tracking.engine_slot import EngineSlot
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.evaluation import similarity
 from tracking.hand_fit import HandFit, fit_hand
-from tracking.hand_placement import HAND_LENGTH, place_hand
+from tracking.hand_placement import HAND_LENGTH
 from tracking.hand_view import HandView
 from tracking.one_euro import OneEuro, OneEuroOptions
+from tracking.one_view import OneView
 from tracking.perspective_crop import CropOptions, crop_around, cut_out, straight_ahead
+from tracking.reach import is_of_face, within_reach
 from tracking.triangulation import TriangulationOptions, triangulate
 from tracking.user_hand import UserHand
 from tracking.view_association import Find, SeenHand, associate
@@ -47,6 +49,8 @@ FEWEST = 12
 shape."""
 SAME_PLACE = 0.4
 """Of a hand's size in a picture: nearer middles are one hand's."""
+FOLLOWED = 0.15
+"""Metres: mean distance of the joints from those of a hand before, within which it is followed."""
 ONE_VIEW = 0.5
 """Of the confidence of a hand that one camera alone sees, whose distance is a guess."""
 
@@ -55,8 +59,8 @@ ONE_VIEW = 0.5
 class RigTrackerOptions:
     """How to track with a rig."""
 
-    simultaneous_s: float = 0.020
-    """Seconds by which the frames of one moment may differ."""
+    simultaneous_s: float = SIMULTANEOUS_NS / 1e9
+    """Seconds by which the frames of one moment may differ from the first one."""
     search_every: int = 5
     """While both hands are followed in a fisheye's crops, its view straight ahead is looked at in
     every n-th moment only; while one is missing, in every."""
@@ -113,6 +117,7 @@ class RigTracker(Closing):
         self._open_engine = open_engine
         self._users = {user.side: user for user in users}
         self._slots: dict[tuple[str, str], EngineSlot[tuple[HandMarks, ...]]] = {}
+        self._asked: _Asked | None = None
         self._closed = False
         self._forget()
 
@@ -121,37 +126,81 @@ class RigTracker(Closing):
         self._closed = True
         self._drop_engines()
 
-    def track(self, frames: Sequence[Frame]) -> TrackedState:
+    def prepare(self, cameras: Sequence[Camera]) -> None:
+        """Open the engines that these cameras need from their first picture on.
+
+        Raises what an engine raises that does not open, or TimeoutError.
+        """
+        names = [(c.name, "ahead" if c.distortion.model in FISHEYES else "whole") for c in cameras]
+        slots = [self._slot(camera, name, 2) for camera, name in names]
+        for slot in slots:
+            slot.begin()
+        for slot in slots:
+            slot.wait()
+
+    def begin_anew(self) -> None:
+        """Forget every moment before, as if just opened."""
+        self._asked = None
+        self._drop_engines()
+        self._forget()
+
+    def track(self, frames: Sequence[Frame], face: FacePose | None = None) -> TrackedState:
         """The hands at one moment, in the world of the rig. `t_ns` is the first frame's.
+
+        With the person's `face` in the same world, hands out of its reach are other people's and
+        left out, and so is what engines take for a hand in the face itself.
 
         Raises ValueError for no frames, two of one camera, frames of different moments, pictures
         below 16 x 16, or a closed tracker; TrackingError when an engine fails twice (the next
         moment gets a new one).
         """
+        self.ask(frames)
+        return self.answer(face)
+
+    def ask(self, frames: Sequence[Frame]) -> None:
+        """The first half of `track`: the engines begin to look. `answer` must follow."""
         self._require_moment(frames)
         t_ns = frames[0].t_ns
-        if self._last_ns is not None and t_ns <= self._last_ns:
-            self._drop_engines()
-            self._forget()
+        if self._asked is not None or (self._last_ns is not None and t_ns <= self._last_ns):
+            self.begin_anew()
         if self._first_ns is None:
             self._first_ns = t_ns
         self._last_ns = t_ns
         # Milliseconds that grow with every moment, as MediaPipe demands.
         self._last_ms = max((t_ns - self._first_ns) // 1_000_000, self._last_ms + 1)
+        try:
+            self._asked = _Asked(t_ns, "+".join(f.camera.name for f in frames), self._look(frames))
+        except BaseException:
+            self.begin_anew()  # Some engines were asked, and would be asked again.
+            raise
 
-        finds = self._finds(frames)
-        hands, left_over = associate(finds, self._joints)
-        poses = {hand.side: self._hand_pose(hand) for hand in hands}
+    def answer(self, face: FacePose | None = None) -> TrackedState:
+        """The second half: what they saw. Raises as `track`, and ValueError without an `ask`."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            raise ValueError("RigTracker.answer: expected frames to be asked of first")
+        finds = _answers(asked.looks)
+        hands, left_over = associate(
+            finds, self._joints, lambda joints: self._may_be_own(face, joints)
+        )
+        poses: dict[str, HandPose | None] = {}
+        for hand in hands:
+            pose = self._hand_pose(hand)
+            of_face = pose is not None and is_of_face(face, pose, hand.finds)
+            poses[hand.side] = None if of_face else pose
+            if pose is not None and not of_face:
+                self._one_view.measured(asked.t_ns, hand.side, hand.finds, pose.joints)
         if self._options.one_view:
             for find in sorted(left_over, key=lambda each: -each.marks.score):
                 if poses.get(find.marks.side) is None and not self._is_known(find, poses):
-                    poses[find.marks.side] = self._one_view_pose(find)
+                    poses[find.marks.side] = self._one_view_pose(asked.t_ns, find, face)
         self._fits = {side: fit for side, fit in self._fits.items() if poses.get(side) is not None}
         found = {side: pose for side in SIDES if (pose := poses.get(side)) is not None}
         self._joints = {s: np.asarray(pose.joints, np.float64) for s, pose in found.items()}
-        calm = tuple(self._calm(pose, t_ns) for pose in found.values())
+        self._one_view.keep(found)
+        calm = tuple(self._calm(pose, asked.t_ns) for pose in found.values())
         self._filters = {pose.side: self._filters[pose.side] for pose in calm}
-        return TrackedState(t_ns, "+".join(f.camera.name for f in frames), None, calm)
+        return TrackedState(asked.t_ns, asked.source, None, calm)
 
     def _require_moment(self, frames: Sequence[Frame]) -> None:
         if self._closed:
@@ -161,12 +210,12 @@ class RigTracker(Closing):
         names = [frame.camera.name for frame in frames]
         if len(set(names)) != len(names):
             raise ValueError(f"RigTracker.track: expected one frame a camera, got {names}")
-        times = [frame.t_ns for frame in frames]
-        if max(times) - min(times) > self._options.simultaneous_s * 1e9:
+        apart_ns = max(abs(frame.t_ns - frames[0].t_ns) for frame in frames)
+        if apart_ns > self._options.simultaneous_s * 1e9:
             raise ValueError(
                 f"RigTracker.track: expected frames of one moment (within "
-                f"{self._options.simultaneous_s * 1e3:g} ms), got "
-                f"{(max(times) - min(times)) / 1e6:g} ms between them; are the cameras in step?"
+                f"{self._options.simultaneous_s * 1e3:g} ms), got {apart_ns / 1e6:g} ms between "
+                "them; are the cameras in step?"
             )
         for frame in frames:
             if min(frame.camera.size) < SMALLEST_SIDE:
@@ -184,33 +233,32 @@ class RigTracker(Closing):
         self._joints: dict[str, Array] = {}
         self._filters: dict[str, OneEuro | None] = {}
         self._fits: dict[str, HandFit] = {}
+        self._one_view = OneView()
 
     def _drop_engines(self) -> None:
         for slot in self._slots.values():
             slot.close()
         self._slots = {}
 
-    def _finds(self, frames: Sequence[Frame]) -> list[Find]:
+    def _look(self, frames: Sequence[Frame]) -> list[_Look]:
         """Every camera's engines look at once."""
         search = self._since_search % self._options.search_every == 0 or len(self._joints) == 1
         self._since_search = 1 if search else self._since_search + 1
-        asked: list[tuple[int, Camera, EngineSlot[tuple[HandMarks, ...]]]] = []
+        looks: list[_Look] = []
         for view, frame in enumerate(frames):
             for name, hands, camera, picture in self._pictures(frame, search):
                 slot = self._slot(frame.camera.name, name, hands)
                 slot.ask(picture, self._last_ms)
-                asked.append((view, camera, slot))
-        finds: list[Find] = []
-        failure: Exception | None = None
-        for view, camera, slot in asked:
-            try:
-                for marks in slot.answer():
-                    _add_find(finds, Find(view, camera, marks))
-            except RuntimeError as error:  # the others' answers must be taken all the same
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return finds
+                looks.append(_Look(view, frame.camera.name, camera, slot))
+        return looks
+
+    def _may_be_own(self, face: FacePose | None, joints: Array) -> bool:
+        """Whether the hand is within the person's reach, or was followed and is hardly beyond."""
+        near = (
+            float(np.nanmean(np.linalg.norm(joints - before, axis=-1))) < FOLLOWED
+            for before in self._joints.values()
+        )
+        return within_reach(face, joints, followed=any(near))
 
     def _pictures(self, frame: Frame, search: bool) -> list[tuple[str, int, Camera, Picture]]:
         """What to look at: engine's name, how many hands it may find, whose pixels, pixels."""
@@ -257,9 +305,13 @@ class RigTracker(Closing):
             return fit.pose(confidence)
         return _pose_of(hand.side, joints, confidence)
 
-    def _one_view_pose(self, find: Find) -> HandPose | None:
-        pose = place_hand(find.camera, find.marks)
-        if pose is None:
+    def _one_view_pose(self, t_ns: int, find: Find, face: FacePose | None) -> HandPose | None:
+        pose = self._one_view.place(t_ns, find, None)
+        if pose is None or not self._may_be_own(face, np.asarray(pose.joints, np.float64)):
+            return None
+        if face is not None:
+            pose = self._one_view.place(t_ns, find, face.world_from_head)
+        if pose is None or is_of_face(face, pose, [find]):
             return None
         fit = self._fitted(find.marks.side, [_view_of(find)])
         if fit is not None:
@@ -319,6 +371,42 @@ class RigTracker(Closing):
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """An engine that looks at a picture."""
+
+    view: int
+    source: str
+    """Name of the rig's camera."""
+    camera: Camera
+    """Whose pixels it sees."""
+    slot: EngineSlot[tuple[HandMarks, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A moment whose answers are to come."""
+
+    t_ns: int
+    source: str
+    looks: list[_Look]
+
+
+def _answers(looks: Sequence[_Look]) -> list[Find]:
+    """What the engines saw. Raises what the first one raised that failed."""
+    finds: list[Find] = []
+    failure: Exception | None = None
+    for look in looks:
+        try:
+            for marks in look.slot.answer():
+                _add_find(finds, Find(look.view, look.camera, marks, look.source))
+        except RuntimeError as error:  # the others' answers must be taken all the same
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return finds
+
+
 def _add_find(finds: list[Find], new: Find) -> None:
     """Keep one of two finds of one hand, by a crop and by the view straight ahead, or by two crops:
     the surer one."""
@@ -350,12 +438,7 @@ def _completed(joints: Array, sound: npt.NDArray[np.bool_], finds: tuple[Find, .
     over the others."""
     best = max(finds, key=lambda find: find.marks.score)
     shape = best.marks.shape.astype(np.float64)
-    # `similarity` moves what it is given; all 21 ride along with the fit of the sound ones.
-    fitted = similarity(shape[sound], joints[sound])
-    linear, *_ = np.linalg.lstsq(
-        np.column_stack([shape[sound], np.ones(int(sound.sum()))]), fitted, rcond=None
-    )
-    laid = np.column_stack([shape, np.ones(21)]) @ linear
+    laid = similarity(shape[sound], joints[sound], shape)
     return np.where(sound[:, None], joints, laid)
 
 

@@ -6,7 +6,7 @@ whose rays meet best begins a hand, the other cameras' finds join it where they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +44,8 @@ class Find:
     camera: Camera
     """Whose pixels the marks are in (a crop's own, for a crop)."""
     marks: HandMarks
+    source: str = ""
+    """The name of the rig's camera, which a crop's is not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +58,15 @@ class SeenHand:
 
 
 def associate(
-    finds: Sequence[Find], before: dict[str, Array] | None = None
+    finds: Sequence[Find],
+    before: dict[str, Array] | None = None,
+    wanted: Callable[[Array], bool] = lambda _joints: True,
 ) -> tuple[tuple[SeenHand, ...], tuple[Find, ...]]:
     """At most two hands, of different sides, that two views or more see, and the finds left over.
 
     `before` holds the last (21, 3) joints of each side, metres, world frame: a hand at their place
-    is likely to be of their side.
+    is likely to be of their side. `wanted` tells of (21, 3) whether they may be the person's, NaN
+    where rays are parallel; finds of other people's hands are not left over either.
     """
     rays = [directions(find.camera, find.marks.landmarks) for find in finds]
     pairs: list[tuple[float, int, int]] = []
@@ -80,6 +85,8 @@ def associate(
         members = _joined([i, j], finds, rays, used)
         used.update(members)
         at = _crossing(members, finds, rays)
+        if not wanted(at):
+            continue
         if hands and float(np.linalg.norm(np.nanmean(at - hands[0][1], axis=0))) < ONE_PLACE:
             # One hand that engines saw in two ways. More views are right more often.
             if len(members) > len(hands[0][0]):
