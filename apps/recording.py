@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from apps.pipeline import Taps
 from apps.preview_options import PreviewOptions
-from apps.tracker_choice import tracker_engine
+from apps.tracker_choice import notes_on_tracking, options_for, tracker_engine
 from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError, cameras_of
 from sessions.picture_track import PictureOptions
@@ -57,28 +57,14 @@ class RecordingOptions:
     consent: str = CONSENT
     tracker: str = ""
     """The engine that tracks; "" where none does."""
+    faces: int = 1
+    """How many it follows."""
 
 
 def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
     """How many cameras are tracked together, where it is not one."""
     count = len(cameras_of(source))
     return {CAMERAS_NOTE: str(count)} if tracker and count > 1 else {}
-
-
-def notes_on_tracking(source: FrameSource) -> dict[str, str]:
-    """The bones that hands are tracked with, and what expressions are measured from, where that is
-    the user's own calm face: what `tracker_choice.recorded_options` reads.
-
-    Raises FailedError when the user's own cannot be read.
-    """
-    from apps import own_face, own_hands
-    from tracking.user_hand import hands_to_json
-
-    neutral = own_face.neutral_for(source)
-    return {
-        own_hands.NOTE: hands_to_json(own_hands.hands_for(source)),
-        **({} if neutral is None else {own_face.NOTE: neutral.to_json()}),
-    }
 
 
 class RecordSource(Protocol):
@@ -125,7 +111,7 @@ class Recording(Closing):
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
                 **_tracked_cameras(source, options.tracker),
-                **notes_on_tracking(source),
+                **notes_on_tracking(options_for(source, options.faces)),
             },
         )
         self.writer = SessionWriter(
@@ -277,6 +263,7 @@ def recording_of(
         preview.avatar,
         # Without frames a headset says where its wearer is, and nothing is tracked.
         tracker=tracker_engine(preview.tracker) if "frames" in seams else "",
+        faces=preview.faces,
     )
     with Recording(options, source) as recording:
         print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)
