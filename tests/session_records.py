@@ -179,14 +179,17 @@ ANY = st.one_of(
 )
 
 
+ADDED = {"parts": None, "beside": ()}
+"""Fields that records have since version 1 of sessions, and what they are in its files."""
+
+
 def bits(value: Any) -> Any:
     """A record as plain values that are equal only when all its bits are."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if is_dataclass(value):
-        # Fields that were added since version 1 of sessions count where they are there.
         values = {f.name: getattr(value, f.name) for f in fields(value)}
-        kept = [v for name, v in values.items() if not (name == "parts" and v is None)]
+        kept = [v for name, v in values.items() if name not in ADDED or v != ADDED[name]]
         return type(value).__name__, [bits(v) for v in kept]
     if isinstance(value, tuple):
         return [bits(item) for item in value]
