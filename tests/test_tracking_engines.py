@@ -344,6 +344,20 @@ def test_a_hung_engine_is_left_behind_and_its_late_answer_never_seen() -> None:
     slot.close()
 
 
+@pytest.mark.parametrize("end", ["begin", "close"])
+def test_a_new_engine_is_not_shown_what_the_old_one_was(end: str) -> None:
+    slot, opened, _ = _slot(["ok"] * 3, patience_s=1.0)
+    slot.ask(PICTURE, 7)  # Nobody takes the answer.
+    if end == "begin":
+        slot.begin()
+        slot.wait()
+    else:
+        slot.close()
+    assert _ask(slot, 1) == "ok 1"
+    assert len(opened) == 2
+    slot.close()
+
+
 def test_an_engine_that_does_not_open_says_why() -> None:
     def refuse() -> Scripted:
         raise RuntimeError("no such model")

@@ -80,11 +80,9 @@ class EngineSlot(Generic[T]):
 
     def close(self) -> None:
         """End the engine and its thread within seconds. Idempotent."""
-        if self._lane is not None:
-            self._lane.close()
-        self._lane = None
+        self._drop(wait=True)
 
-    def _drop(self) -> None:
+    def _drop(self, wait: bool = False) -> None:
         if self._lane is not None:
-            self._lane.close(wait=False)
-        self._lane = None
+            self._lane.close(wait)
+        self._lane = self._picture = None
