@@ -161,12 +161,12 @@ def test_cameras_are_tracked_with_own_hands_recorded_or_not(
 ) -> None:
     asked: list[TrackerOptions] = []
 
-    def refuse(_name: str, options: TrackerOptions) -> None:
+    def refuse(_source: FrameSource, _name: str, options: TrackerOptions) -> None:
         asked.append(options)
         raise _AskedError
 
-    monkeypatch.setattr("apps.tracker_choice.open_tracker", refuse)
-    monkeypatch.setattr("apps.preview_stages.open_tracker", refuse)
+    monkeypatch.setattr("apps.tracker_choice.open_tracker_of", refuse)
+    monkeypatch.setattr("apps.preview_stages.open_tracker_of", refuse)
     keep_own_hands(HANDS)
     preview = PreviewOptions(record=tmp_path / "a.mcap" if recording else None)
     nothing = cast(Any, lambda _mesh, _view, _panels: None)
