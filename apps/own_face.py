@@ -14,8 +14,6 @@ from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
 
 FILE = "neutral_face.json"
-NOTE = "neutral face"
-"""Under which a session's header keeps the one that was used."""
 KEY, SECONDS = "n", 3.0
 """What a preview's window learns by, and for how long."""
 

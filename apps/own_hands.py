@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tracking.user_hand import UserHand
 
 FILE = "hands.json"
-NOTE = "hands"
-"""Under which a session's header keeps those that were used; none is an average adult's."""
 
 
 def own_hands_path() -> Path:

@@ -20,7 +20,7 @@ from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError, cameras_of
 from sessions.picture_track import PictureOptions
 from sessions.seams import counts_text
-from sessions.session_header import SessionHeader
+from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE, SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.audio_block import AudioBlock
 from streams.clock import now_ns
@@ -66,8 +66,9 @@ def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
 
 
 def notes_on_tracking(source: FrameSource) -> dict[str, str]:
-    """The bones that hands are tracked with, and what expressions are measured from, where that is
-    the user's own calm face: what `tracker_choice.recorded_options` reads.
+    """The bones that hands are tracked with (none: an average adult's), and what expressions are
+    measured from, where that is the user's own calm face: what `tracker_choice.recorded_options`
+    reads to track the frames anew.
 
     Raises FailedError when the user's own cannot be read.
     """
@@ -76,8 +77,8 @@ def notes_on_tracking(source: FrameSource) -> dict[str, str]:
 
     neutral = own_face.neutral_for(source)
     return {
-        own_hands.NOTE: hands_to_json(own_hands.hands_for(source)),
-        **({} if neutral is None else {own_face.NOTE: neutral.to_json()}),
+        HANDS_NOTE: hands_to_json(own_hands.hands_for(source)),
+        **({} if neutral is None else {CALM_FACE_NOTE: neutral.to_json()}),
     }
 
 
@@ -125,7 +126,7 @@ class Recording(Closing):
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
                 **_tracked_cameras(source, options.tracker),
-                **notes_on_tracking(source),
+                **(notes_on_tracking(source) if "frames" in options.seams else {}),
             },
         )
         self.writer = SessionWriter(

@@ -50,13 +50,13 @@ def recorded_options(session: SessionReader) -> TrackerOptions:
     Sessions that hold states and say nothing of hands are from when hands were not fitted.
     Raises FailedError when what is kept makes no sense.
     """
-    from apps import own_face, own_hands
+    from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE
     from tracking.neutral_face import NeutralFace
     from tracking.tracker import TrackerOptions
     from tracking.user_hand import hands_from_json
 
     notes = session.header.notes
-    hands, neutral = notes.get(own_hands.NOTE), notes.get(own_face.NOTE)
+    hands, neutral = notes.get(HANDS_NOTE), notes.get(CALM_FACE_NOTE)
     try:
         return TrackerOptions(
             hand_fit=hands is not None or "state" not in session.seams,

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from apps.own_face import FILE, NOTE, NeutralLearning, neutral_for
+from apps.own_face import FILE, NeutralLearning, neutral_for
 from apps.predicted_avatar import PredictedAvatar
 from apps.preview_options import PreviewOptions
 from apps.recording import Recording, RecordingOptions
@@ -19,6 +19,7 @@ from apps.usage import FailedError, UsageError
 from avatar.codec import Avatar
 from capture.frame_source import FrameSource
 from sessions.reader import SessionReader
+from sessions.session_header import CALM_FACE_NOTE
 from streams.camera import Camera
 from streams.rigid import Rigid
 from tests.test_prediction import STEP_NS, head_at, state
@@ -70,7 +71,7 @@ def test_a_session_says_what_was_subtracted(home: Path, tmp_path: Path) -> None:
         path = tmp_path / f"{live}.mcap"
         Recording(RecordingOptions(path), source(live)).close()
         with SessionReader(path) as session:
-            note = session.header.notes.get(NOTE)
+            note = session.header.notes.get(CALM_FACE_NOTE)
         assert (note is not None) == live
         if note is not None:
             assert NeutralFace.from_json(note).gaps == REST.gaps
