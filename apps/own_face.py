@@ -9,7 +9,7 @@ from apps.pipeline import Tracks
 from apps.usage import FailedError
 from avatar.signature import user_folder
 from avatar.whole_file import PRIVATE, write_whole
-from capture.frame_source import FrameSource
+from capture.frame_source import FrameSource, is_of_camera
 from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
 
@@ -28,7 +28,7 @@ def neutral_for(source: FrameSource) -> NeutralFace | None:
 
     Raises FailedError when it is damaged.
     """
-    if not source.live:
+    if not is_of_camera(source):
         return None
     path = neutral_path()
     try:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from apps.own_face import FILE, NeutralLearning, neutral_for
+from apps.pacing import PacedSource
 from apps.predicted_avatar import PredictedAvatar
 from apps.preview_options import PreviewOptions
 from apps.recording import Recording, RecordingOptions
@@ -51,6 +52,7 @@ def test_a_cameras_face_is_kept_for_its_owner_alone(home: Path) -> None:
     assert back is not None
     assert back.blendshapes == pytest.approx(REST.blendshapes, abs=1e-4)
     assert neutral_for(source(False)) is None, "a video may show somebody else"
+    assert neutral_for(PacedSource(source(False))) is None, "in a window too"
 
 
 def test_a_videos_face_is_not_kept(home: Path) -> None:

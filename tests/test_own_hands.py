@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from apps.own_hands import hands_for, keep_own_hands, own_hands, own_hands_path
+from apps.pacing import PacedSource
 from apps.preview_options import PreviewOptions
 from apps.preview_stages import open_stages
 from apps.record import Record
@@ -23,6 +24,7 @@ from apps.survey_text import survey_text
 from apps.tracker_choice import recorded_options
 from apps.usage import FailedError
 from capture.frame_source import FrameSource, open_source
+from capture.rig_source import RigSource
 from sessions.reader import SessionReader
 from sessions.session_header import HANDS_NOTE, SessionHeader
 from sessions.writer import SessionWriter
@@ -75,6 +77,10 @@ def test_only_a_camera_shows_the_user(home: Path) -> None:
     assert [hand.side for hand in hands_for(live())] == ["left", "right"]
     film = cast(FrameSource, SimpleNamespace(live=False))
     assert hands_for(film) == ()
+    paced = PacedSource(film)
+    assert paced.live
+    assert hands_for(paced) == (), "a film in a window"
+    assert len(hands_for(RigSource(live(), (), print))) == 2
     own_hands_path().write_text("{}")
     with pytest.raises(FailedError, match=r"hands\.json: .*measure-hands --forget"):
         hands_for(live())
