@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apps.imagine_models import ModelOptions
 from apps.rig_choice import check_together
+from apps.tracker_choice import check_faces
 from apps.usage import UsageError, parse_size
 from overlay.panel_places import PLACES
 from streams.panel import ANCHORS
@@ -26,6 +27,9 @@ class PreviewOptions:
     tracker: str = "auto"
     """What tracks: litert, openvino, torch or mediapipe; auto is torch with a CUDA device, else
     litert."""
+    faces: int = 1
+    """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
     out: Path | None = None
     """Write FILE.mp4, every frame of the source at its own time; needs no display."""
     record: Path | None = None
@@ -106,6 +110,7 @@ class PreviewOptions:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.rig is not None and self.fov_deg is not None:
             raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
+        check_faces(self.faces, self.tracker)
         check_together(self.source, self.more_sources, self.rig)
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")

@@ -13,7 +13,7 @@ from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.rig_choice import calibrated_camera, open_together
 from apps.sources import open_any
-from apps.tracker_choice import open_tracker_of
+from apps.tracker_choice import open_tracker_of, options_for
 from apps.viewpoint import default_size, fitted_view
 from capture.frame_source import FrameSource, SourceOptions, is_of_camera
 from overlay.board import PanelBoard
@@ -70,11 +70,9 @@ def open_stages(
             # Nothing here looks at depth, and reading it back costs as much as the colours.
             draw = opened.enter_context(open_renderer("gl", RenderOptions(depth=False))).draw
         if tracker is None:
-            from apps.own_face import NeutralLearning, neutral_for
-            from apps.own_hands import hands_for
-            from tracking.tracker import TrackerOptions
+            from apps.own_face import NeutralLearning
 
-            wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
+            wanted = options_for(source, preview.faces)
             tracker = own = opened.enter_context(open_tracker_of(source, preview.tracker, wanted))
             if preview.neutral is not None:
                 learning = NeutralLearning(own.details, is_of_camera(source))

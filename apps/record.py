@@ -42,6 +42,9 @@ class Record:
     tracker: str = "auto"
     """What tracks: litert, openvino, torch or mediapipe; auto is torch with a CUDA device, else
     litert."""
+    faces: int = 1
+    """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
     lossless: bool = False
     """Pictures bit for bit: tracking them again gives the recorded state again; 20 to 60 times
     the size."""
@@ -64,7 +67,7 @@ class Record:
         """0 when the source was recorded to its end; raises what went wrong otherwise."""
         from apps.recording import CONSENT, Recording, RecordingOptions, open_sound, parse_seams
         from apps.rig_choice import check_each_once
-        from apps.tracker_choice import tracker_engine
+        from apps.tracker_choice import check_faces, tracker_engine
 
         if self.out.suffix.lower() != ".mcap":
             raise UsageError(f"{self.out}: expected a name that ends in .mcap")
@@ -86,12 +89,21 @@ class Record:
         consent = CONSENT if self.consent is None else self.consent
         if not consent.strip():
             raise UsageError("--consent: expected what was agreed to, got an empty text")
+        check_faces(self.faces, self.tracker)
         engine = tracker_engine(self.tracker) if {"state", "code"} & set(seams) else ""
         sound = open_sound(self.source) if "audio" in seams else None
         together = self._is_rig(seams)
         with self._open_rig() if together else self._open_source(self.source) as source:
             options = RecordingOptions(
-                self.out, seams, self.source, self.avatar, self.lossless, secret, consent, engine
+                self.out,
+                seams,
+                self.source,
+                self.avatar,
+                self.lossless,
+                secret,
+                consent,
+                engine,
+                self.faces,
             )
             recording = Recording(options, source)
             print(f"By recording you state: {consent}", file=sys.stderr)
@@ -193,16 +205,13 @@ class Record:
     def _stages(self, source: FrameSource, code: bool, opened: ExitStack) -> Stages:
         import cv2
 
-        from apps.own_face import neutral_for
-        from apps.own_hands import hands_for
         from apps.pipeline import Stages
-        from apps.tracker_choice import open_tracker_of
+        from apps.tracker_choice import open_tracker_of, options_for
         from apps.undrawn import UndrawnAvatar, draw_nothing, source_view
         from avatar.opening import open_avatar
-        from tracking.tracker import TrackerOptions
 
         cv2.setNumThreads(1)
         avatar = opened.enter_context(open_avatar(self.avatar)) if code else None
-        wanted = TrackerOptions(own_hands=hands_for(source), neutral=neutral_for(source))
+        wanted = options_for(source, self.faces)
         tracker = opened.enter_context(open_tracker_of(source, self.tracker, wanted))
         return Stages(source, tracker, UndrawnAvatar(avatar), draw_nothing, source_view)

@@ -15,12 +15,12 @@ from typing import Protocol, Self
 
 from apps.pipeline import Taps
 from apps.preview_options import PreviewOptions
-from apps.tracker_choice import tracker_engine
+from apps.tracker_choice import notes_on_tracking, options_for, tracker_engine
 from apps.usage import FailedError, UsageError
 from capture.frame_source import FrameSource, SourceError, cameras_of
 from sessions.picture_track import PictureOptions
 from sessions.seams import counts_text
-from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE, SessionHeader
+from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.audio_block import AudioBlock
 from streams.clock import now_ns
@@ -57,6 +57,8 @@ class RecordingOptions:
     consent: str = CONSENT
     tracker: str = ""
     """The engine that tracks; "" where none does."""
+    faces: int = 1
+    """How many it follows."""
 
 
 def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
@@ -65,21 +67,11 @@ def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
     return {CAMERAS_NOTE: str(count)} if tracker and count > 1 else {}
 
 
-def notes_on_tracking(source: FrameSource) -> dict[str, str]:
-    """The bones that hands are tracked with (none: an average adult's), and what expressions are
-    measured from, where that is the user's own calm face: what `tracker_choice.recorded_options`
-    reads to track the frames anew.
-
-    Raises FailedError when the user's own cannot be read.
-    """
-    from apps import own_face, own_hands
-    from tracking.user_hand import hands_to_json
-
-    neutral = own_face.neutral_for(source)
-    return {
-        HANDS_NOTE: hands_to_json(own_hands.hands_for(source)),
-        **({} if neutral is None else {CALM_FACE_NOTE: neutral.to_json()}),
-    }
+def _notes_on_tracking(source: FrameSource, options: RecordingOptions) -> dict[str, str]:
+    """How frames are to be tracked anew, where the session has some: it describes the person."""
+    if "frames" not in options.seams:
+        return {}
+    return notes_on_tracking(options_for(source, options.faces))
 
 
 class RecordSource(Protocol):
@@ -126,7 +118,7 @@ class Recording(Closing):
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
                 **_tracked_cameras(source, options.tracker),
-                **(notes_on_tracking(source) if "frames" in options.seams else {}),
+                **_notes_on_tracking(source, options),
             },
         )
         self.writer = SessionWriter(
@@ -278,6 +270,7 @@ def recording_of(
         preview.avatar,
         # Without frames a headset says where its wearer is, and nothing is tracked.
         tracker=tracker_engine(preview.tracker) if "frames" in seams else "",
+        faces=preview.faces,
     )
     with Recording(options, source) as recording:
         print(f"By recording you state: {CONSENT}", file=sys.stderr, flush=True)

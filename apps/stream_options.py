@@ -22,6 +22,12 @@ class StreamOptions:
     camera, the headset's own head and hands drive the avatar. Files start over at their end."""
     avatar: str = "default"
     """Which avatar is shown."""
+    tracker: str = "auto"
+    """What tracks: litert, openvino, torch or mediapipe; auto is torch with a CUDA device, else
+    litert."""
+    faces: int = 1
+    """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
     lan: bool = False
     """Let this network's devices in; otherwise only this machine."""
     usb: bool = False
@@ -115,9 +121,9 @@ class StreamOptions:
         """The same as a preview's options."""
         source = HEADSET if self.driven_by_headset else self.source or "webcam:0"
         return PreviewOptions(
-            source, self.avatar, record=self.record, size=self.size, seconds=self.seconds,
-            fov_deg=self.fov_deg, more_sources=self.more_sources, rig=self.rig,
-            mirrored=self.mirrored, text=self.text, image=self.image,
+            source, self.avatar, self.tracker, self.faces, record=self.record, size=self.size,
+            seconds=self.seconds, fov_deg=self.fov_deg, more_sources=self.more_sources,
+            rig=self.rig, mirrored=self.mirrored, text=self.text, image=self.image,
             generated_by=self.generated_by, anchor=self.anchor, room=self.room, relay=self.relay,
             name=self.name, silent=self.silent, imagine=self.imagine, prompt=self.prompt,
             model=self.model, seed=self.seed, place=self.place, shelf=self.shelf,

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tracking.tracker import Tracker, TrackerOptions
 
 
+FACES_NOTE = "faces"
+"""Under which a session's header keeps how many were followed, where that is not one."""
+
+
 class ClosingTracker(Tracks, Protocol):
     """A tracker that can forget what it saw."""
 
@@ -43,6 +47,51 @@ def recorded_engine(session: SessionReader) -> str:
     return session.header.notes.get("tracker", "")
 
 
+def check_faces(faces: int, tracker: str) -> None:
+    """Raise UsageError for a number of faces that this tracker does not follow."""
+    if faces == 1:
+        return
+    from tracking.tracker import MOST_FACES
+
+    if not 1 <= faces <= MOST_FACES:
+        raise UsageError(f"--faces {faces}: expected 1 to {MOST_FACES}")
+    if tracker == "mediapipe":
+        raise UsageError(
+            f"--faces {faces}: expected 1 with --tracker mediapipe, which filters no face where it "
+            "may find several"
+        )
+
+
+def options_for(source: FrameSource, faces: int = 1) -> TrackerOptions:
+    """How what `source` shows is tracked, the engine left out: with this user's own hands and calm
+    face where it is a camera; a file shows somebody else, for all that is known.
+
+    Raises FailedError when the user's own cannot be read.
+    """
+    from apps import own_face, own_hands
+    from tracking.tracker import TrackerOptions
+
+    return TrackerOptions(
+        faces=faces,
+        own_hands=own_hands.hands_for(source),
+        neutral=own_face.neutral_for(source),
+    )
+
+
+def notes_on_tracking(options: TrackerOptions) -> dict[str, str]:
+    """For a session's header, what `recorded_options` reads: how many faces are followed, the bones
+    that hands are tracked with, and the calm face that expressions are measured from."""
+    from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE
+    from tracking.user_hand import hands_to_json
+
+    neutral = options.neutral
+    return {
+        **({} if options.faces == 1 else {FACES_NOTE: str(options.faces)}),
+        HANDS_NOTE: hands_to_json(options.own_hands),
+        **({} if neutral is None else {CALM_FACE_NOTE: neutral.to_json()}),
+    }
+
+
 def recorded_options(session: SessionReader) -> TrackerOptions:
     """How the tracker was set up whose states a session holds, its engine left out: with the user's
     own hands and calm face, where it had them.
@@ -59,6 +108,7 @@ def recorded_options(session: SessionReader) -> TrackerOptions:
     hands, neutral = notes.get(HANDS_NOTE), notes.get(CALM_FACE_NOTE)
     try:
         return TrackerOptions(
+            faces=int(notes.get(FACES_NOTE, "1")),
             hand_fit=hands is not None or "state" not in session.seams,
             own_hands=() if hands is None else hands_from_json(hands),
             neutral=None if neutral is None else NeutralFace.from_json(neutral),
@@ -74,9 +124,10 @@ def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     """
     from tracking.tracker import Tracker, TrackerOptions
 
-    engine = tracker_engine(name)
+    engine, options = tracker_engine(name), options or TrackerOptions()
+    check_faces(options.faces, engine)
     with _failing_of(engine):
-        return Tracker.open(replace(options or TrackerOptions(), engine=engine))
+        return Tracker.open(replace(options, engine=engine))
 
 
 def open_person_tracker(
@@ -86,6 +137,7 @@ def open_person_tracker(
     from tracking.person_tracker import PersonTracker
 
     engine = tracker_engine(name)
+    check_faces(options.faces, engine)
     with _failing_of(engine):
         return PersonTracker.open(replace(options, engine=engine), cameras)
 

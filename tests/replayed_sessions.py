@@ -8,7 +8,8 @@ from pathlib import Path
 
 from apps.preview import Preview
 from apps.preview_stages import open_source_of, open_stages
-from apps.recording import notes_on_tracking, software
+from apps.recording import software
+from apps.tracker_choice import notes_on_tracking, options_for
 from sessions.picture_track import PictureOptions
 from sessions.session_header import SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
@@ -35,7 +36,8 @@ def record_clip(
             path,
             SessionHeader(0, 1_700_000_000_000_000_000, software(), preview.source,
                           "avatars/default", (source.camera,), {"models/none": "0" * 64},
-                          "I agree to be recorded. (Nobody)", notes_on_tracking(source)),
+                          "I agree to be recorded. (Nobody)",
+                          notes_on_tracking(options_for(source))),
             options,
         ) as writer,
     ):  # fmt: skip

@@ -43,12 +43,6 @@ FIRST, COUNT = 45, 10
 SMALL = ReplayOptions(size=(96, 96))
 
 
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("VISAVIS_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def live(clip: Path | None = None) -> FrameSource:
     """A camera that shows some frames of the clip, or nothing."""
     frames: list[Frame] = []
@@ -167,12 +161,11 @@ def test_cameras_are_tracked_with_own_hands_recorded_or_not(
 ) -> None:
     asked: list[TrackerOptions] = []
 
-    def refuse(_source: FrameSource, _name: str, options: TrackerOptions) -> None:
+    def refuse(_name: str, options: TrackerOptions) -> None:
         asked.append(options)
         raise _AskedError
 
-    monkeypatch.setattr("apps.tracker_choice.open_tracker_of", refuse)
-    monkeypatch.setattr("apps.preview_stages.open_tracker_of", refuse)
+    monkeypatch.setattr("apps.tracker_choice.open_tracker", refuse)
     keep_own_hands(HANDS)
     preview = PreviewOptions(record=tmp_path / "a.mcap" if recording else None)
     nothing = cast(Any, lambda _mesh, _view, _panels: None)
