@@ -20,7 +20,7 @@ from apps.usage import FailedError, UsageError
 from avatar.codec import Avatar
 from capture.frame_source import FrameSource
 from sessions.reader import SessionReader
-from sessions.session_header import CALM_FACE_NOTE
+from sessions.session_header import CALM_FACE_NOTE, PERSONAL_NOTES
 from streams.camera import Camera
 from streams.rigid import Rigid
 from tests.test_prediction import STEP_NS, head_at, state
@@ -78,6 +78,11 @@ def test_a_session_says_what_was_subtracted(home: Path, tmp_path: Path) -> None:
         if note is not None:
             assert NeutralFace.from_json(note).gaps == REST.gaps
             assert json.loads(note)["version"] == 1
+    # Nobody tracks again where there are no frames.
+    path = tmp_path / "states.mcap"
+    Recording(RecordingOptions(path, ("state", "code")), source(True)).close()
+    with SessionReader(path) as session:
+        assert not set(PERSONAL_NOTES) & set(session.header.notes)
 
 
 @pytest.mark.parametrize(
