@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -292,6 +293,8 @@ class Scripted:
         what = self.script.pop(0)
         if what == "break":
             raise RuntimeError("the graph is dead")
+        if what == "stumble":  # As numpy and OpenCV do over what a network says.
+            raise cv2.error("(-215:Assertion failed)")
         if what == "hang":
             self.release.wait(30.0)
         return f"{what} {t_ms}"
@@ -323,6 +326,16 @@ def test_a_broken_engine_is_replaced_and_asked_again() -> None:
     slot, opened, _ = _slot(["ok", "break", "ok", "ok"])
     assert [_ask(slot, t) for t in (1, 2, 3)] == ["ok 1", "ok 2", "ok 3"]
     assert len(opened) == 2
+    slot.close()
+
+
+def test_an_engine_that_stumbles_is_replaced_likewise() -> None:
+    slot, opened, _ = _slot(["stumble", "ok", "stumble", "stumble", "ok"])
+    assert _ask(slot, 1) == "ok 1"
+    with pytest.raises(TrackingError, match=r"failed twice .*-215"):
+        _ask(slot, 2)
+    assert _ask(slot, 3) == "ok 3"
+    assert len(opened) == 4
     slot.close()
 
 

@@ -64,13 +64,13 @@ class EngineSlot(Generic[T]):
         picture, self._picture = self._picture, None
         try:
             return self._lane.answer()
-        except (RuntimeError, OSError):  # TimeoutError is an OSError.
+        except Exception:  # Whatever it was: the engine's thread has ended, or hangs.
             try:
                 self.begin()
                 self.wait()
                 self._lane.ask(*picture)
                 return self._lane.answer()
-            except (RuntimeError, OSError) as error:
+            except Exception as error:
                 self._drop()
                 height, width = picture[0].shape[:2]
                 raise TrackingError(
