@@ -124,10 +124,9 @@ def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     """
     from tracking.tracker import Tracker, TrackerOptions
 
-    engine, options = tracker_engine(name), options or TrackerOptions()
-    check_faces(options.faces, engine)
+    engine = tracker_engine(name)
     with _failing_of(engine):
-        return Tracker.open(replace(options, engine=engine))
+        return Tracker.open(replace(options or TrackerOptions(), engine=engine))
 
 
 def open_person_tracker(
@@ -137,7 +136,6 @@ def open_person_tracker(
     from tracking.person_tracker import PersonTracker
 
     engine = tracker_engine(name)
-    check_faces(options.faces, engine)
     with _failing_of(engine):
         return PersonTracker.open(replace(options, engine=engine), cameras)
 
