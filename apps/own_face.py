@@ -69,13 +69,14 @@ class NeutralLearning:
             print(said, file=sys.stderr)
 
 
-def learning_of(tracker: Tracks) -> NeutralLearning | None:
-    """Of the tracker of a camera; None for one that has no face to learn."""
+def learning_of(tracker: Tracks, live: bool) -> NeutralLearning | None:
+    """Of what this tracker follows, a camera's frames or a film's; None for one that has no face to
+    learn."""
     from tracking.person_tracker import PersonTracker
     from tracking.tracker import Tracker
 
     faced = isinstance(tracker, Tracker | PersonTracker)
-    return NeutralLearning(tracker.details, live=True) if faced else None
+    return NeutralLearning(tracker.details, live) if faced else None
 
 
 def _keep(neutral: NeutralFace) -> None:

@@ -59,8 +59,9 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
             open_stages(preview, source, _drawing(window, imagined), board=board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
-            fixed = not is_of_camera(source) or preview.record is not None
-            learning = None if fixed else learning_of(stages.tracker)
+            learning = None
+            if preview.record is None:
+                learning = learning_of(stages.tracker, is_of_camera(source))
             _show(window, pipeline, Hud(meter), preview.seconds, imagined, learning)
         if source.damaged and not loop:
             raise FailedError(

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from apps.own_face import FILE, NeutralLearning, neutral_for
+from apps.own_face import FILE, NeutralLearning, learning_of, neutral_for
 from apps.pacing import PacedSource
 from apps.predicted_avatar import PredictedAvatar
 from apps.preview_options import PreviewOptions
@@ -28,6 +28,7 @@ from tracking.contact import Gaps
 from tracking.evaluation import rotation_error_deg
 from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
+from tracking.tracker import Tracker, TrackerOptions
 
 REST = NeutralFace(np.full(52, 0.25, np.float32), Gaps((0.008, 0.008), 0.0005), (0.01, -0.02))
 
@@ -58,6 +59,13 @@ def test_a_cameras_face_is_kept_for_its_owner_alone(home: Path) -> None:
 def test_a_videos_face_is_not_kept(home: Path) -> None:
     learned(False).line()
     assert not (home / FILE).exists()
+    with Tracker.open(TrackerOptions(hands=0)) as tracker:
+        for live in (False, True):
+            learning = learning_of(tracker, live)  # as the key in a window does
+            assert learning is not None
+            tracker.details.neutral = replace(REST)
+            learning.line()
+            assert (home / FILE).exists() == live
 
 
 def test_a_damaged_file_is_told_with_its_place(home: Path) -> None:
