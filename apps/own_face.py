@@ -9,13 +9,11 @@ from apps.pipeline import Tracks
 from apps.usage import FailedError
 from avatar.signature import user_folder
 from avatar.whole_file import PRIVATE, write_whole
-from capture.frame_source import FrameSource
+from capture.frame_source import FrameSource, is_of_camera
 from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
 
 FILE = "neutral_face.json"
-NOTE = "neutral face"
-"""Under which a session's header keeps the one that was used."""
 KEY, SECONDS = "n", 3.0
 """What a preview's window learns by, and for how long."""
 
@@ -30,7 +28,7 @@ def neutral_for(source: FrameSource) -> NeutralFace | None:
 
     Raises FailedError when it is damaged.
     """
-    if not source.live:
+    if not is_of_camera(source):
         return None
     path = neutral_path()
     try:
@@ -71,13 +69,14 @@ class NeutralLearning:
             print(said, file=sys.stderr)
 
 
-def learning_of(tracker: Tracks) -> NeutralLearning | None:
-    """Of the tracker of a camera; None for one that has no face to learn."""
+def learning_of(tracker: Tracks, live: bool) -> NeutralLearning | None:
+    """Of what this tracker follows, a camera's frames or a film's; None for one that has no face to
+    learn."""
     from tracking.person_tracker import PersonTracker
     from tracking.tracker import Tracker
 
     faced = isinstance(tracker, Tracker | PersonTracker)
-    return NeutralLearning(tracker.details, live=True) if faced else None
+    return NeutralLearning(tracker.details, live) if faced else None
 
 
 def _keep(neutral: NeutralFace) -> None:

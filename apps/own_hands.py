@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from apps.usage import FailedError
 from avatar.whole_file import PRIVATE, write_whole
-from capture.frame_source import FrameSource
+from capture.frame_source import FrameSource, is_of_camera
 
 if TYPE_CHECKING:
     from tracking.user_hand import UserHand
 
 FILE = "hands.json"
-NOTE = "hands"
-"""Under which a session's header keeps those that were used; none is an average adult's."""
 
 
 def own_hands_path() -> Path:
@@ -50,7 +48,7 @@ def hands_for(source: FrameSource) -> tuple[UserHand, ...]:
 
     Raises FailedError when they cannot be read.
     """
-    if not source.live:
+    if not is_of_camera(source):
         return ()
     try:
         return own_hands()

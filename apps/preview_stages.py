@@ -15,7 +15,7 @@ from apps.rig_choice import calibrated_camera, open_together
 from apps.sources import open_any
 from apps.tracker_choice import open_tracker_of, options_for
 from apps.viewpoint import default_size, fitted_view
-from capture.frame_source import FrameSource, SourceOptions
+from capture.frame_source import FrameSource, SourceOptions, is_of_camera
 from overlay.board import PanelBoard
 from streams.camera import Camera
 from streams.frame import Frame
@@ -75,7 +75,7 @@ def open_stages(
             wanted = options_for(source, preview.faces)
             tracker = own = opened.enter_context(open_tracker_of(source, preview.tracker, wanted))
             if preview.neutral is not None:
-                learning = NeutralLearning(own.details, source.live)
+                learning = NeutralLearning(own.details, is_of_camera(source))
                 learning.ask(preview.neutral)
                 opened.callback(learning.close)
         yield Stages(source, tracker, avatar, draw, _view_of(size), panels_of)

@@ -19,7 +19,7 @@ from apps.recording import recording_of
 from apps.usage import FailedError, UsageError
 from apps.viewpoint import fitted_view
 from apps.window_hud import POLL_S, Hud, NoWindowError
-from capture.frame_source import FrameSource
+from capture.frame_source import FrameSource, is_of_camera
 from overlay.board import PanelBoard
 from render.gl_context import GlUnavailableError
 from render.renderer import RenderOptions
@@ -59,8 +59,9 @@ def show_preview(preview: PreviewOptions, loop: bool = False) -> None:
             open_stages(preview, source, _drawing(window, imagined), board=board) as stages,
             Pipeline(stages, taps=taps, meter=meter) as pipeline,
         ):
-            fixed = not source.live or preview.record is not None
-            learning = None if fixed else learning_of(stages.tracker)
+            learning = None
+            if preview.record is None:
+                learning = learning_of(stages.tracker, is_of_camera(source))
             _show(window, pipeline, Hud(meter), preview.seconds, imagined, learning)
         if source.damaged and not loop:
             raise FailedError(

@@ -67,6 +67,13 @@ def _tracked_cameras(source: FrameSource, tracker: str) -> dict[str, str]:
     return {CAMERAS_NOTE: str(count)} if tracker and count > 1 else {}
 
 
+def _notes_on_tracking(source: FrameSource, options: RecordingOptions) -> dict[str, str]:
+    """How frames are to be tracked anew, where the session has some: it describes the person."""
+    if "frames" not in options.seams:
+        return {}
+    return notes_on_tracking(options_for(source, options.faces))
+
+
 class RecordSource(Protocol):
     """A sound track, a microphone or another camera, opened."""
 
@@ -111,7 +118,7 @@ class Recording(Closing):
                 "seams": ",".join(options.seams),
                 **({"tracker": options.tracker} if options.tracker else {}),
                 **_tracked_cameras(source, options.tracker),
-                **notes_on_tracking(options_for(source, options.faces)),
+                **_notes_on_tracking(source, options),
             },
         )
         self.writer = SessionWriter(

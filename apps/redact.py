@@ -48,6 +48,8 @@ class Redact:
         size = report.out.stat().st_size / 2**20
         print(f"wrote {report.out} ({size:.1f} MiB): {_counted(report.kept)}")
         print(f"removed: {_counted(report.removed)}; {report.path} still holds them")
+        if report.notes:
+            print(f"removed from the header: {', '.join(report.notes)}")
         if report.foreign:
             print(f"left out: {report.foreign} messages of other software")
         return 0

@@ -143,6 +143,11 @@ class Replay(Closing):
         if self.seam != "frames":
             return RecordedStates(self._moment)
         options = recorded_options(self.session)
+        if options.faces > 1 and self.tracker_name == "mediapipe":
+            raise UsageError(
+                f"--tracker mediapipe: follows one face, but {self.session.path} was recorded with "
+                f"--faces {options.faces}; choose another"
+            )
         if self.cameras:
             tracker = self._parts.open_person_tracker(self.tracker_name, options, self.cameras)
         else:

@@ -81,14 +81,14 @@ def options_for(source: FrameSource, faces: int = 1) -> TrackerOptions:
 def notes_on_tracking(options: TrackerOptions) -> dict[str, str]:
     """For a session's header, what `recorded_options` reads: how many faces are followed, the bones
     that hands are tracked with, and the calm face that expressions are measured from."""
-    from apps import own_face, own_hands
+    from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE
     from tracking.user_hand import hands_to_json
 
     neutral = options.neutral
     return {
         **({} if options.faces == 1 else {FACES_NOTE: str(options.faces)}),
-        own_hands.NOTE: hands_to_json(options.own_hands),
-        **({} if neutral is None else {own_face.NOTE: neutral.to_json()}),
+        HANDS_NOTE: hands_to_json(options.own_hands),
+        **({} if neutral is None else {CALM_FACE_NOTE: neutral.to_json()}),
     }
 
 
@@ -99,13 +99,13 @@ def recorded_options(session: SessionReader) -> TrackerOptions:
     Sessions that hold states and say nothing of hands are from when hands were not fitted.
     Raises FailedError when what is kept makes no sense.
     """
-    from apps import own_face, own_hands
+    from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE
     from tracking.neutral_face import NeutralFace
     from tracking.tracker import TrackerOptions
     from tracking.user_hand import hands_from_json
 
     notes = session.header.notes
-    hands, neutral = notes.get(own_hands.NOTE), notes.get(own_face.NOTE)
+    hands, neutral = notes.get(HANDS_NOTE), notes.get(CALM_FACE_NOTE)
     try:
         return TrackerOptions(
             faces=int(notes.get(FACES_NOTE, "1")),
@@ -124,10 +124,9 @@ def open_tracker(name: str, options: TrackerOptions | None = None) -> Tracker:
     """
     from tracking.tracker import Tracker, TrackerOptions
 
-    engine, options = tracker_engine(name), options or TrackerOptions()
-    check_faces(options.faces, engine)
+    engine = tracker_engine(name)
     with _failing_of(engine):
-        return Tracker.open(replace(options, engine=engine))
+        return Tracker.open(replace(options or TrackerOptions(), engine=engine))
 
 
 def open_person_tracker(
@@ -137,7 +136,6 @@ def open_person_tracker(
     from tracking.person_tracker import PersonTracker
 
     engine = tracker_engine(name)
-    check_faces(options.faces, engine)
     with _failing_of(engine):
         return PersonTracker.open(replace(options, engine=engine), cameras)
 

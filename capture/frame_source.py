@@ -142,6 +142,11 @@ class SourceAround(Closing):
         return self._source.live
 
     @property
+    def of_camera(self) -> bool:
+        """As `is_of_camera`."""
+        return is_of_camera(self._source)
+
+    @property
     def damaged(self) -> int:
         return self._source.damaged
 
@@ -159,6 +164,12 @@ class SourceAround(Closing):
 def cameras_of(source: FrameSource) -> tuple[Camera, ...]:
     """The cameras of a source's frames and of what is beside these, the frames' own first."""
     return source.cameras if isinstance(source, SourceAround) else (source.camera,)
+
+
+def is_of_camera(source: FrameSource) -> bool:
+    """Whether its frames show who is here: those of a film that is paced as if it were live do
+    not."""
+    return source.of_camera if isinstance(source, SourceAround) else source.live
 
 
 def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:

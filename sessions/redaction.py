@@ -30,6 +30,7 @@ from sessions.seams import (
     topic_of,
 )
 from sessions.session_error import SessionError
+from sessions.session_header import PERSONAL_NOTES
 
 REMOVED = ("frames", "audio")
 """What is removed when nothing else is said."""
@@ -49,6 +50,8 @@ class RedactionReport:
     """Records by seam that the copy does not have."""
     kept: dict[str, int]
     """Records by seam that it has."""
+    notes: tuple[str, ...]
+    """Names of the header's notes that the copy does not have."""
     foreign: int
     """Messages of channels that are not a session's own, which are never copied."""
     sealed: bool
@@ -62,7 +65,8 @@ def redact(
 ) -> RedactionReport:
     """Copy `source` to `out`, which must not exist, without the records of these seams.
 
-    The header stays, consent with it, and says what was removed. A sealed file's copy is sealed
+    The header stays, consent with it, and says what was removed; with the frames go its
+    PERSONAL_NOTES, which are of no use without them. A sealed file's copy is sealed
     with the same secret. Raises ValueError for an unknown seam, SessionError when `source` is no
     sound session or `out` cannot be written.
     """
@@ -76,10 +80,11 @@ def redact(
         removed = {n for n, channel in channels.items() if channel.seam in seams}
         kept = {n: channel for n, channel in channels.items() if n not in removed}
         counts: Counter[str] = Counter()
+        notes: list[str] = []
         with NewFile(out, source) as new:
             try:
                 with ChunkFile(new.path, "visavis", secret if file.sealed else None) as copy:
-                    _copy(file, copy, kept, seams, counts)
+                    _copy(file, copy, kept, seams, counts, notes)
             except SessionError as error:
                 if isinstance(error.__cause__, OSError):
                     raise new.refused(error) from error
@@ -94,6 +99,7 @@ def redact(
             out,
             counts_in_order(gone),
             counts_in_order(counts),
+            tuple(dict.fromkeys(notes)),
             foreign,
             file.sealed,
         )
@@ -122,18 +128,21 @@ def _copy(
     kept: dict[int, SessionChannel],
     seams: Collection[str],
     counts: Counter[str],
+    notes: list[str],
 ) -> None:
+    """Counts the records that the copy has, and lists the notes that its header lost."""
     _define(copy, kept)
     first_ns: int | None = None
     for chunk in sorted(file.chunks, key=lambda chunk: chunk.chunk_start_offset):
         for raw in file.messages(chunk, set(kept)):
             channel = kept[raw.channel]
             try:
-                data = _data(raw, channel, seams)
+                data, gone = _data(raw, channel, seams)
             except ValueError as error:
                 raise file.damaged(error) from error
             copy.add(raw.channel, raw.sequence, raw.log_ns, raw.publish_ns, data)
             counts[channel.seam] += 1
+            notes += gone
             if channel.seam == "header":
                 copy.flush()  # It has a chunk of its own, as in every session.
             elif first_ns is None:
@@ -155,12 +164,18 @@ def _define(copy: ChunkFile, kept: dict[int, SessionChannel]) -> None:
     copy.take_channels({}, channels)
 
 
-def _data(raw: RawMessage, channel: SessionChannel, seams: Collection[str]) -> bytes:
-    """A message written again, without fields that are unknown here."""
+def _data(
+    raw: RawMessage, channel: SessionChannel, seams: Collection[str]
+) -> tuple[bytes, list[str]]:
+    """A message written again, without fields that are unknown here; and the notes that it lost."""
+    gone: list[str] = []
     message = parsed(schema_name(channel.seam), raw.data)
     message.DiscardUnknownFields()
     if channel.seam == "header":
         notes = {entry.key: entry.text for entry in message.notes}
+        gone = [name for name in PERSONAL_NOTES if "frames" in seams and name in notes]
+        for name in gone:
+            del notes[name]
         before = {name for name in notes.get(NOTE, "").split(", ") if name}
         notes[NOTE] = ", ".join(seam for seam in SEAMS if seam in {*before, *seams})
         del message.notes[:]
@@ -173,4 +188,4 @@ def _data(raw: RawMessage, channel: SessionChannel, seams: Collection[str]) -> b
             getattr(message, field).extend(entries)
         if "frames" in seams:
             del message.key_frames[:]
-    return packed(message)
+    return packed(message), gone

@@ -10,6 +10,11 @@ from sessions.record_messages import camera_message, camera_of, entry_texts
 from streams.array_contract import require_time
 from streams.camera import Camera
 
+HANDS_NOTE, CALM_FACE_NOTE = "hands", "neutral face"
+"""A person's bones and face at rest, with which the frames were or are to be tracked."""
+PERSONAL_NOTES = (HANDS_NOTE, CALM_FACE_NOTE)
+"""Notes that describe a person. Who tracks the frames reads them, and nobody else."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionHeader:

@@ -51,6 +51,7 @@ def recorded(filmed: RigFilm, out: Path, cameras: int, *more: str) -> list[Track
     return tracked(out)
 
 
+@pytest.mark.slow
 def test_more_cameras_measure_what_one_guesses(filmed: RigFilm, tmp_path: Path) -> None:
     errors = {}
     for cameras in (1, 2, 3):
@@ -112,6 +113,7 @@ def dropping(filmed: RigFilm, tmp_path_factory: pytest.TempPathFactory) -> RigFi
     return RigFilm(tuple(c.name for c in cameras), folder / "rig.json", filmed.truth)
 
 
+@pytest.mark.slow
 def test_a_recording_tracked_again_is_the_same_bit_for_bit(
     dropping: RigFilm, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +209,7 @@ def test_frames_alone_are_all_recorded_and_tracked_together_later(
     assert hand_errors(tracked(again), dropping.truth).joints < 13.0  # of compressed pictures
 
 
+@pytest.mark.slow
 def test_a_preview_is_written_with_the_hands_of_all_cameras(
     filmed: RigFilm, tmp_path: Path
 ) -> None:
@@ -239,6 +242,7 @@ def test_a_window_shows_several_cameras(filmed: RigFilm, root: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "XNNPACK" not in line] == []
 
 
+@pytest.mark.slow
 def test_a_stream_tracks_several_cameras(filmed: RigFilm, root: Path, tmp_path: Path) -> None:
     """As live as a file can be: paced, over and over, whatever the machine cannot track dropped."""
     session = tmp_path / "streamed.mcap"

@@ -97,7 +97,7 @@ class SlowFit:
 
     def terms(self, x: Array) -> Array:
         """What half the sum of squares of is the cost."""
-        alone = len(self.facing) == 1
+        alone = self.seen == 1
         limit = (hand_fit.ALONE_DOUBT if alone else hand_fit.LANDMARK_DOUBT) ** 2
         landmarks = self.landmarks(x)
         rows: list[Array] = []
@@ -114,7 +114,7 @@ class SlowFit:
                 deep = (deep / (DEPTH_ERROR * self.seen)) ** 2
             each = square / (1.0 + square / limit) + deep / (1.0 + deep / limit)
             whole = float((view.weights * each).sum())
-            if len(self.facing) > 1:
+            if self.seen > 1:
                 mean = whole / float(view.weights.sum())
                 whole /= 1.0 + mean / hand_fit.VIEW_DOUBT**2
             # The same sum in as many terms, because scipy wants more residuals than unknowns.
@@ -277,6 +277,14 @@ def test_a_view_of_something_else_is_left_out() -> None:
         fit = fit_hand([*seen.views[:2], knocked, seen.views[3]], user)
         assert fit.trust[2] < 0.2 * fit.trust[[0, 1, 3]].min()
         assert joint_error_mm(fit.joints, seen.joints) < 2.0
+
+
+def test_a_view_without_weight_leaves_the_other_alone() -> None:
+    """Bit for bit: with nothing to contradict it, landmarks are believed longer."""
+    user = UserHand.average("left")
+    views = seen_hand(np.random.default_rng(3), user, list(rig("stereo")), noise=2.0).views
+    blind = [views[0], replace(views[1], weights=np.zeros(21))]
+    assert np.array_equal(fit_hand(blind, user).joints, fit_hand(views[:1], user).joints)
 
 
 def test_a_landmark_that_slipped_moves_little() -> None:

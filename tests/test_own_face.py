@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from apps.own_face import FILE, NOTE, NeutralLearning, neutral_for
+from apps.own_face import FILE, NeutralLearning, learning_of, neutral_for
+from apps.pacing import PacedSource
 from apps.predicted_avatar import PredictedAvatar
 from apps.preview_options import PreviewOptions
 from apps.recording import Recording, RecordingOptions
@@ -19,6 +20,7 @@ from apps.usage import FailedError, UsageError
 from avatar.codec import Avatar
 from capture.frame_source import FrameSource
 from sessions.reader import SessionReader
+from sessions.session_header import CALM_FACE_NOTE, PERSONAL_NOTES
 from streams.camera import Camera
 from streams.rigid import Rigid
 from tests.test_prediction import STEP_NS, head_at, state
@@ -26,6 +28,7 @@ from tracking.contact import Gaps
 from tracking.evaluation import rotation_error_deg
 from tracking.face_details import FaceDetails
 from tracking.neutral_face import NeutralFace
+from tracking.tracker import Tracker, TrackerOptions
 
 REST = NeutralFace(np.full(52, 0.25, np.float32), Gaps((0.008, 0.008), 0.0005), (0.01, -0.02))
 
@@ -50,11 +53,19 @@ def test_a_cameras_face_is_kept_for_its_owner_alone(home: Path) -> None:
     assert back is not None
     assert back.blendshapes == pytest.approx(REST.blendshapes, abs=1e-4)
     assert neutral_for(source(False)) is None, "a video may show somebody else"
+    assert neutral_for(PacedSource(source(False))) is None, "in a window too"
 
 
 def test_a_videos_face_is_not_kept(home: Path) -> None:
     learned(False).line()
     assert not (home / FILE).exists()
+    with Tracker.open(TrackerOptions(hands=0)) as tracker:
+        for live in (False, True):
+            learning = learning_of(tracker, live)  # as the key in a window does
+            assert learning is not None
+            tracker.details.neutral = replace(REST)
+            learning.line()
+            assert (home / FILE).exists() == live
 
 
 def test_a_damaged_file_is_told_with_its_place(home: Path) -> None:
@@ -70,11 +81,16 @@ def test_a_session_says_what_was_subtracted(home: Path, tmp_path: Path) -> None:
         path = tmp_path / f"{live}.mcap"
         Recording(RecordingOptions(path), source(live)).close()
         with SessionReader(path) as session:
-            note = session.header.notes.get(NOTE)
+            note = session.header.notes.get(CALM_FACE_NOTE)
         assert (note is not None) == live
         if note is not None:
             assert NeutralFace.from_json(note).gaps == REST.gaps
             assert json.loads(note)["version"] == 1
+    # Nobody tracks again where there are no frames.
+    path = tmp_path / "states.mcap"
+    Recording(RecordingOptions(path, ("state", "code")), source(True)).close()
+    with SessionReader(path) as session:
+        assert not set(PERSONAL_NOTES) & set(session.header.notes)
 
 
 @pytest.mark.parametrize(

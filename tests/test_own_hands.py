@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from apps.own_hands import NOTE, hands_for, keep_own_hands, own_hands, own_hands_path
+from apps.own_hands import hands_for, keep_own_hands, own_hands, own_hands_path
+from apps.pacing import PacedSource
 from apps.preview_options import PreviewOptions
 from apps.preview_stages import open_stages
 from apps.record import Record
@@ -23,8 +24,9 @@ from apps.survey_text import survey_text
 from apps.tracker_choice import recorded_options
 from apps.usage import FailedError
 from capture.frame_source import FrameSource, open_source
+from capture.rig_source import RigSource
 from sessions.reader import SessionReader
-from sessions.session_header import SessionHeader
+from sessions.session_header import HANDS_NOTE, SessionHeader
 from sessions.writer import SessionWriter
 from streams.camera import Camera
 from streams.frame import Frame
@@ -69,6 +71,10 @@ def test_only_a_camera_shows_the_user(home: Path) -> None:
     assert [hand.side for hand in hands_for(live())] == ["left", "right"]
     film = cast(FrameSource, SimpleNamespace(live=False))
     assert hands_for(film) == ()
+    paced = PacedSource(film)
+    assert paced.live
+    assert hands_for(paced) == (), "a film in a window"
+    assert len(hands_for(RigSource(live(), (), print))) == 2
     own_hands_path().write_text("{}")
     with pytest.raises(FailedError, match=r"hands\.json: .*measure-hands --forget"):
         hands_for(live())
@@ -107,7 +113,7 @@ def without_note(path: Path, out: Path, seams: tuple[str, ...] = ("frames", "sta
 
     options = SessionOptions(PictureOptions(lossless=True), wait_s=30.0, stamped=False)
     with SessionReader(path) as session:
-        notes = {name: text for name, text in session.header.notes.items() if name != NOTE}
+        notes = {name: text for name, text in session.header.notes.items() if name != HANDS_NOTE}
         with SessionWriter(out, replace(session.header, notes=notes), options) as writer:
             for found in session.read(seams):
                 writer.write(found.record)
@@ -139,7 +145,7 @@ def test_a_header_with_damaged_hands_is_refused_in_one_line(tmp_path: Path) -> N
     for note in ("", "[]", '{"version": 2}', hands_to_json(HANDS).replace("0.0", "1e300", 1)):
         path = tmp_path / "damaged.mcap"
         path.unlink(missing_ok=True)
-        header = SessionHeader(0, 1, "a test", "made up", notes={NOTE: note})
+        header = SessionHeader(0, 1, "a test", "made up", notes={HANDS_NOTE: note})
         SessionWriter(path, header).close()
         with SessionReader(path) as session, pytest.raises(FailedError, match="in its header"):
             recorded_options(session)

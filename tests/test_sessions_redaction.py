@@ -20,7 +20,7 @@ from sessions.redaction import redact
 from sessions.repair import repair
 from sessions.seams import SEAMS
 from sessions.session_error import CutSessionError, LockedSessionError, SessionError
-from sessions.session_header import SessionHeader
+from sessions.session_header import CALM_FACE_NOTE, HANDS_NOTE, SessionHeader
 from sessions.writer import SessionOptions, SessionWriter
 from streams.audio_block import AudioBlock
 from streams.avatar_code import AvatarCode
@@ -51,7 +51,8 @@ def write_at_those(path: Path, secret: bytes | None) -> Path:
     rng = np.random.default_rng(1)
     camera = Camera.from_fov((32, 24), name="front")
     ahead = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (2, 1))
-    header = SessionHeader(0, 1, "a test", cameras=(camera,), consent=CONSENT)
+    notes = {HANDS_NOTE: "long bones", CALM_FACE_NOTE: "a crooked nose", "seams": "all"}
+    header = SessionHeader(0, 1, "a test", cameras=(camera,), consent=CONSENT, notes=notes)
     with SessionWriter(path, header, SessionOptions(wait_s=60.0, flush_s=0.02), secret) as session:
         for k in range(120):
             t_ns = k * 33_000_000
@@ -103,6 +104,10 @@ def test_no_byte_of_pictures_and_sound_is_left(session, tmp_path):
     assert windows_in(left, wanted) == 0
     for text in (b"secret microphone", b"pcm-s16", b"h264", b"RawAudio", b"CompressedVideo"):
         assert text not in left
+    assert report.notes == ("hands", "neutral face")
+    for text in (b"long bones", b"a crooked nose"):
+        assert text in everything_in(session)
+        assert text not in left
     for nal in (0x67, 0x68, 0x65, 0x25, 0x41, 0x61):
         assert bytes((0, 0, 0, 1, nal)) not in left
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
@@ -118,7 +123,7 @@ def test_the_rest_is_the_same_and_the_header_says_what_was_done(session, tmp_pat
         for old, new in pairs:
             assert bits(old.record) == bits(new.record)
             assert old.written_ns == new.written_ns
-        assert after.header.notes == {"redacted": "frames, audio"}
+        assert after.header.notes == {"redacted": "frames, audio", "seams": "all"}
         assert after.header.consent == before.header.consent == CONSENT
         assert after.header.unix_ns == before.header.unix_ns
     report = repair(out, tmp_path / "no.mcap")
@@ -163,7 +168,7 @@ def test_a_sealed_session_stays_sealed(tmp_path, monkeypatch):
         SessionReader(out)
     assert windows_in(everything_in(out, SECRET), removed_pieces(path, SECRET)) == 0
     with SessionReader(out, SECRET) as session:
-        assert session.header.notes == {"redacted": "frames, audio"}
+        assert session.header.notes == {"redacted": "frames, audio", "seams": "all"}
     for text in (b"amara", CONSENT.encode(), b"redacted", b"mark"):
         assert text not in out.read_bytes()
 
@@ -174,15 +179,22 @@ def test_the_verb_removes_and_keeps_what_it_is_told(session, tmp_path, capsys):
     assert command.run([*arguments, "--remove", "state", "--keep", "audio"]) == 0
     said = capsys.readouterr().out
     assert "removed: frames 120, state 120" in said
+    assert "removed from the header: hands, neutral face\n" in said
     assert f"{session} still holds them" in said
     with SessionReader(out) as copy:
         assert copy.seams == ("audio", "code", "marks")
-        assert copy.header.notes == {"redacted": "frames, state"}
+        assert copy.header.notes == {"redacted": "frames, state", "seams": "all"}
     # Once more: what is gone stays noted.
     again = tmp_path / "again.mcap"
     assert command.run(["redact", str(out), "--out", str(again)]) == 0
     with SessionReader(again) as copy:
-        assert copy.header.notes == {"redacted": "frames, audio, state"}
+        assert copy.header.notes == {"redacted": "frames, audio, state", "seams": "all"}
+    # With the frames stays what they are tracked with.
+    frames, keep = tmp_path / "frames.mcap", ["--remove", "state", "--keep", "frames"]
+    assert command.run(["redact", str(session), "--out", str(frames), *keep]) == 0
+    assert "header" not in capsys.readouterr().out
+    with SessionReader(frames) as copy:
+        assert set(copy.header.notes) == {HANDS_NOTE, CALM_FACE_NOTE, "redacted", "seams"}
     assert command.run(arguments) == 1
     assert "exists already" in capsys.readouterr().err
     for wrong in (["--remove", "faces"], ["--keep", "state"]):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -292,6 +293,8 @@ class Scripted:
         what = self.script.pop(0)
         if what == "break":
             raise RuntimeError("the graph is dead")
+        if what == "stumble":  # As numpy and OpenCV do over what a network says.
+            raise cv2.error("(-215:Assertion failed)")
         if what == "hang":
             self.release.wait(30.0)
         return f"{what} {t_ms}"
@@ -326,6 +329,16 @@ def test_a_broken_engine_is_replaced_and_asked_again() -> None:
     slot.close()
 
 
+def test_an_engine_that_stumbles_is_replaced_likewise() -> None:
+    slot, opened, _ = _slot(["stumble", "ok", "stumble", "stumble", "ok"])
+    assert _ask(slot, 1) == "ok 1"
+    with pytest.raises(TrackingError, match=r"failed twice .*-215"):
+        _ask(slot, 2)
+    assert _ask(slot, 3) == "ok 3"
+    assert len(opened) == 4
+    slot.close()
+
+
 def test_an_engine_that_breaks_twice_is_an_error_and_the_next_picture_goes_on() -> None:
     slot, opened, _ = _slot(["break", "break", "ok"])
     with pytest.raises(TrackingError, match="failed twice on a picture of 16 x 16"):
@@ -340,6 +353,20 @@ def test_a_hung_engine_is_left_behind_and_its_late_answer_never_seen() -> None:
     assert _ask(slot, 1) == "ok 1"
     release.set()
     assert _ask(slot, 2) == "ok 2"
+    assert len(opened) == 2
+    slot.close()
+
+
+@pytest.mark.parametrize("end", ["begin", "close"])
+def test_a_new_engine_is_not_shown_what_the_old_one_was(end: str) -> None:
+    slot, opened, _ = _slot(["ok"] * 3, patience_s=1.0)
+    slot.ask(PICTURE, 7)  # Nobody takes the answer.
+    if end == "begin":
+        slot.begin()
+        slot.wait()
+    else:
+        slot.close()
+    assert _ask(slot, 1) == "ok 1"
     assert len(opened) == 2
     slot.close()
 

@@ -64,13 +64,13 @@ class EngineSlot(Generic[T]):
         picture, self._picture = self._picture, None
         try:
             return self._lane.answer()
-        except (RuntimeError, OSError):  # TimeoutError is an OSError.
+        except Exception:  # Whatever it was: the engine's thread has ended, or hangs.
             try:
                 self.begin()
                 self.wait()
                 self._lane.ask(*picture)
                 return self._lane.answer()
-            except (RuntimeError, OSError) as error:
+            except Exception as error:
                 self._drop()
                 height, width = picture[0].shape[:2]
                 raise TrackingError(
@@ -80,11 +80,9 @@ class EngineSlot(Generic[T]):
 
     def close(self) -> None:
         """End the engine and its thread within seconds. Idempotent."""
-        if self._lane is not None:
-            self._lane.close()
-        self._lane = None
+        self._drop(wait=True)
 
-    def _drop(self) -> None:
+    def _drop(self, wait: bool = False) -> None:
         if self._lane is not None:
-            self._lane.close(wait=False)
-        self._lane = None
+            self._lane.close(wait)
+        self._lane = self._picture = None

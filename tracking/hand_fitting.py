@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +12,13 @@ from streams.rigid import Rigid
 from streams.tracked_state import SIDES, HandPose
 from tracking.engine import HandMarks
 from tracking.hand_fit import HandFit, fit_hand
-from tracking.hand_placement import FARTHEST, NEAREST, confidence_of, reachable_depth
+from tracking.hand_placement import (
+    FARTHEST,
+    NEAREST,
+    at_part_of_distance,
+    confidence_of,
+    reachable_depth,
+)
 from tracking.hand_view import HandView
 from tracking.user_hand import UserHand
 
@@ -66,16 +71,4 @@ class HandFitting:
         self._last[marks.side] = t_ns, fit
         spread = float(np.sqrt(((points - points.mean(0)) ** 2).sum(-1).mean()))
         pose = fit.pose(confidence_of(camera, marks, float(fit.errors[0]) / spread))
-        return pose if believed == depth else _nearer(pose, camera, believed / depth)
-
-
-def _nearer(pose: HandPose, camera: Camera, part: float) -> HandPose:
-    """The same in the picture at `part` of its distance, hence so much smaller."""
-    centre = camera.world_from_camera.xyz
-    wrist = pose.world_from_wrist
-    joints = centre + part * (pose.joints - centre)
-    return replace(
-        pose,
-        joints=joints.astype(np.float32),
-        world_from_wrist=Rigid(wrist.wxyz, centre + part * (wrist.xyz - centre)),
-    )
+        return pose if believed == depth else at_part_of_distance(pose, camera, believed / depth)

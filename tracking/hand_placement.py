@@ -8,6 +8,8 @@ was seen, at depths that come from the engine's 3D shape.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +114,18 @@ def reachable_depth(camera: Camera, depth: float, world_from_head: Rigid | None)
         return depth
     head = float((camera.world_from_camera.inverse() @ world_from_head).xyz[2])
     return min(max(depth, head - REACH_FORWARD), head + REACH_BACK)
+
+
+def at_part_of_distance(pose: HandPose, camera: Camera, part: float) -> HandPose:
+    """The same in the camera's picture at `part` of its distance, hence so many times as large."""
+    centre = camera.world_from_camera.xyz
+    wrist = pose.world_from_wrist
+    joints = centre + part * (pose.joints - centre)
+    return replace(
+        pose,
+        joints=joints.astype(np.float32),
+        world_from_wrist=Rigid(wrist.wxyz, centre + part * (wrist.xyz - centre)),
+    )
 
 
 def confidence_of(camera: Camera, marks: HandMarks, error: float) -> float:

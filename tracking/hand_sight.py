@@ -89,5 +89,5 @@ def sight_row(views: Sequence[FacingView], user: UserHand, most: int) -> tuple[A
             )
             depth[index] = deep - deep.mean()
             depth_weights[index] = 1.0 / (DEPTH_ERROR * seen)
-    several = np.array([1.0 if len(views) > 1 else 0.0])
+    several = np.array([1.0 if seen > 1 else 0.0])
     return marks, scale, weights, turn, shift, several, depth, depth_weights

@@ -8,7 +8,7 @@ wrong this camera's guess was when several measured the hand is known, and fades
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from streams.hand_skeleton import PALM_JOINTS
 from streams.rigid import Rigid
 from streams.tracked_state import HandPose
-from tracking.hand_placement import place_hand
+from tracking.hand_placement import at_part_of_distance, place_hand
 from tracking.view_association import Find
 
 HALF_LIFE_S = 0.25
@@ -55,14 +55,7 @@ class OneView:
         centre = seen.find.camera.world_from_camera.xyz
         farther = _distance(seen.joints, centre) / _distance(guessed.joints, centre)
         farther **= 0.5 ** (ago_s / HALF_LIFE_S)
-        here = find.camera.world_from_camera.xyz
-        moved = here + farther * (pose.joints - here)
-        wrist = here + farther * (pose.world_from_wrist.xyz - here)
-        return replace(
-            pose,
-            joints=moved.astype(np.float32),
-            world_from_wrist=Rigid(pose.world_from_wrist.wxyz, wrist),
-        )
+        return at_part_of_distance(pose, find.camera, farther)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
