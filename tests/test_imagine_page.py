@@ -115,7 +115,7 @@ def test_typed_words_make_pictures_on_the_page(stream: StreamProcess, tmp_path: 
         page.until(lambda: not page.run("visavis.panels.panels.has('imagined')"), "no picture")
         keys.type("red car")
         shown(page, "red > 500")
-        page.until(lambda: page.run("visavis.panels.panels.has('shelf 1')"), "the row", SLOW_S)
+        shown(page, "red > 100 and blue < 50", "shelf 0")  # the row of these words
         keys.press("Tab")
         shown(page, "strip < 0.5")
         assert page.run("document.activeElement.tagName") == "INPUT", "Tab stays in the field"
