@@ -29,7 +29,8 @@ class PreviewOptions:
     litert."""
     faces: int = 1
     """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
-    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe, nor
+    with --more-sources."""
     out: Path | None = None
     """Write FILE.mp4, every frame of the source at its own time; needs no display."""
     record: Path | None = None
@@ -110,7 +111,7 @@ class PreviewOptions:
             raise UsageError(f"--fov-deg {self.fov_deg:g}: expected 5 to 170 degrees")
         if self.rig is not None and self.fov_deg is not None:
             raise UsageError("--rig and --fov-deg both tell the camera; leave one away")
-        check_faces(self.faces, self.tracker)
+        check_faces(self.faces, self.tracker, bool(self.more_sources))
         check_together(self.source, self.more_sources, self.rig)
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds {self.seconds:g}: expected more than 0")

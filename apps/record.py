@@ -44,7 +44,8 @@ class Record:
     litert."""
     faces: int = 1
     """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
-    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe, nor
+    with --more-sources."""
     lossless: bool = False
     """Pictures bit for bit: tracking them again gives the recorded state again; 20 to 60 times
     the size."""
@@ -89,10 +90,10 @@ class Record:
         consent = CONSENT if self.consent is None else self.consent
         if not consent.strip():
             raise UsageError("--consent: expected what was agreed to, got an empty text")
-        check_faces(self.faces, self.tracker)
+        together = self._is_rig(seams)
+        check_faces(self.faces, self.tracker, together)
         engine = tracker_engine(self.tracker) if {"state", "code"} & set(seams) else ""
         sound = open_sound(self.source) if "audio" in seams else None
-        together = self._is_rig(seams)
         with self._open_rig() if together else self._open_source(self.source) as source:
             options = RecordingOptions(
                 self.out,

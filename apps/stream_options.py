@@ -27,7 +27,8 @@ class StreamOptions:
     litert."""
     faces: int = 1
     """How many faces are followed, 1 to 6. One is yours: the largest at first. From 2 on, hands
-    that are nearer to another's face are not taken for yours; not with --tracker mediapipe."""
+    that are nearer to another's face are not taken for yours; not with --tracker mediapipe, nor
+    with --more-sources."""
     lan: bool = False
     """Let this network's devices in; otherwise only this machine."""
     usb: bool = False

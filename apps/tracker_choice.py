@@ -47,8 +47,9 @@ def recorded_engine(session: SessionReader) -> str:
     return session.header.notes.get("tracker", "")
 
 
-def check_faces(faces: int, tracker: str) -> None:
-    """Raise UsageError for a number of faces that this tracker does not follow."""
+def check_faces(faces: int, tracker: str, together: bool = False) -> None:
+    """Raise UsageError for a number of faces that this tracker does not follow; `together`: in
+    several cameras."""
     if faces == 1:
         return
     from tracking.tracker import MOST_FACES
@@ -59,6 +60,11 @@ def check_faces(faces: int, tracker: str) -> None:
         raise UsageError(
             f"--faces {faces}: expected 1 with --tracker mediapipe, which filters no face where it "
             "may find several"
+        )
+    if together:
+        raise UsageError(
+            f"--faces {faces}: expected 1 with several cameras, which tell by the hands' distance "
+            "from the head whose they are"
         )
 
 
@@ -136,6 +142,7 @@ def open_person_tracker(
     from tracking.person_tracker import PersonTracker
 
     engine = tracker_engine(name)
+    check_faces(options.faces, engine, together=True)
     with _failing_of(engine):
         return PersonTracker.open(replace(options, engine=engine), cameras)
 

@@ -81,6 +81,19 @@ def test_other_numbers_of_faces_are_refused(
     assert not out.exists()
 
 
+def test_several_cameras_tell_hands_apart_by_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ("video:left.mp4", "video:right.mp4")
+    rig = str(tmp_path / "rig.json")
+    says = "--faces 2: expected 1 with several cameras"
+    with pytest.raises(UsageError, match=says):
+        PreviewOptions(both[0], faces=2, more_sources=both[1:], rig=rig).check()
+    told = ["record", str(tmp_path / "a.mcap"), "--source", both[0], "--more-sources", both[1]]
+    assert run([*told, "--rig", rig, "--faces", "2"]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_session_of_two_faces_is_not_replayed_by_mediapipe(
     neighbours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
