@@ -91,6 +91,15 @@ def test_another_face_a_false_one_and_one_place_do_not_measure(average: Canonica
     found = measured_size(face, CAMERAS[0], [(CAMERAS[1], [other, own])])
     assert found is not None
     assert abs(found - 0.9) < 0.002
+    # Of two whose rays cross the first camera's, the better one: somebody behind, all but hidden.
+    centre = CAMERAS[0].world_from_camera.xyz
+    behind = marks(CAMERAS[1], centre + 1.2 * (points - centre) + [0.0, 0.003, 0.0])
+    for both in ([behind, own], [own, behind]):
+        found = measured_size(face, CAMERAS[0], [(CAMERAS[1], both)])
+        assert found == pytest.approx(0.9, abs=0.002)
+    assert measured_size(face, CAMERAS[0], [(CAMERAS[1], [behind])]) == pytest.approx(
+        1.08, abs=0.02
+    )
     # One camera's bystander does not take the others' say.
     third = marks(CAMERAS[2], beside)
     both = [(CAMERAS[1], [own]), (CAMERAS[2], [third])]
