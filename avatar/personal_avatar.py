@@ -28,6 +28,7 @@ from streams.closing import Closing
 from streams.frame import Frame
 from streams.mesh_nodes import MeshNodes
 from streams.mesh_texture import MeshTexture
+from streams.person_size import of_average_head
 from streams.rigid import Rigid
 from streams.tracked_state import FacePose, TrackedState
 from streams.view import View
@@ -89,8 +90,14 @@ class PersonalAvatar(Closing):
 
     def encode(self, state: TrackedState, frame: Frame | None = None) -> AvatarCode:
         """The code of what was tracked. With a `frame` that shows this very person it is "encoded"
-        (the picture says what the face looks like), otherwise "driven"."""
+        (the picture says what the face looks like), otherwise "driven".
+
+        The model was learned with one camera and is of average size. So a person whose head several
+        cameras measured is scaled about the frame's camera (without a frame: the world's origin)
+        until head and hands fit it, which to that camera looks the same."""
         self._require_open("encode")
+        eye = np.zeros(3) if frame is None else frame.camera.world_from_camera.xyz
+        state = of_average_head(state, eye)
         face, model = state.face, self.model
         geometry = np.zeros(model.geometry_size, np.float32)
         appearance = np.zeros(model.appearance_size, np.float32)

@@ -1,6 +1,6 @@
-"""Hands by the product's own verb, with one camera against two and three: a synthetic person is
-filmed by calibrated cameras, `visavis record` tracks the videos, and its states are compared with
-what was acted.
+"""Hands and head by the product's own verb, with one camera against two and three: a synthetic
+person is filmed by calibrated cameras, `visavis record` tracks the videos, and its states are
+compared with what was acted.
 
     python -m benchmarks.rig_film [--scene hands] [--seconds 4] [--out FILE.json] [--picture FILE]
 """
@@ -68,8 +68,9 @@ def film(
     seconds: float = 4.0,
     places: Sequence[tuple[float, float, float]] = PLACES,
     fps: float = 30.0,
+    actor: str = ACTOR,
 ) -> RigFilm:
-    """Write cameraN.mp4 and rig.json into `folder`."""
+    """An avatar `actor`, filmed. Write cameraN.mp4 and rig.json into `folder`."""
     cameras: list[Camera] = []
     states: list[TrackedState] = []
     for k, place in enumerate(places):
@@ -78,7 +79,7 @@ def film(
         cameras.append(camera)
         options = SyntheticOptions(camera=camera, fps=fps, noise=1.5, seed=k)
         writer = VideoWriter(path, SIZE, fps)
-        with open_synthetic(scene, options, ACTOR) as source:
+        with open_synthetic(scene, options, actor) as source:
             for frame in source:
                 if frame.seq >= seconds * fps:
                     break
@@ -106,6 +107,20 @@ class HandErrors:
     jitter: float
     """Median second difference of the wrist, mm a frame squared; of the truth it is `at_rest`."""
     at_rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadErrors:
+    """Millimetres, medians over all frames in which the face was seen."""
+
+    head: float
+    """Of the head's place."""
+    early: float
+    """The same in the first second alone, when its size is being measured."""
+    hand_to_face: float
+    """By how much the distance from a palm's middle to the head is wrong."""
+    size: float
+    """`FacePose.size` at the end: a factor, no millimetres."""
 
 
 def tracked(session: Path) -> list[TrackedState]:
@@ -147,6 +162,35 @@ def hand_errors(states: Sequence[TrackedState], truth: Sequence[TrackedState]) -
     )
 
 
+def head_errors(states: Sequence[TrackedState], truth: Sequence[TrackedState]) -> HeadErrors:
+    """As `hand_errors`."""
+    rig = HandRig.open()
+    times = np.array([state.t_ns for state in truth])
+    places: list[float] = []
+    first: list[float] = []
+    apart: list[float] = []
+    size = 1.0
+    for state in states:
+        true = truth[int(np.abs(times - state.t_ns).argmin())]
+        if state.face is None or true.face is None:
+            continue
+        size = state.face.size
+        head, true_head = state.face.world_from_head.xyz, true.face.world_from_head.xyz
+        places.append(1e3 * float(np.linalg.norm(head - true_head)))
+        if state.t_ns - states[0].t_ns < 1_000_000_000:
+            first.append(places[-1])
+        for hand in true.hands:
+            seen = state.hand(hand.side)
+            if seen is not None:
+                palm = seen.joints[PALM_JOINTS].astype(np.float64).mean(0)
+                drawn = rig.drawn_joints(hand)[PALM_JOINTS].astype(np.float64).mean(0)
+                there = np.linalg.norm(palm - head) - np.linalg.norm(drawn - true_head)
+                apart.append(1e3 * abs(float(there)))
+    return HeadErrors(
+        float(np.median(places)), float(np.median(first)), float(np.median(apart)), size
+    )
+
+
 def cpu_ms(filmed: RigFilm, engine: str, rounds: int = 2) -> list[float]:
     """Processor's milliseconds a moment that tracking takes with one camera, two and so on, by
     turns; after the first second, when hands are found."""
@@ -169,7 +213,9 @@ def cpu_ms(filmed: RigFilm, engine: str, rounds: int = 2) -> list[float]:
     return [float(np.mean(spent[count])) for count in counts]
 
 
-def side_picture(filmed: RigFilm, sessions: Sequence[Path], at_s: float) -> Image.Image:
+def side_picture(
+    filmed: RigFilm, sessions: Sequence[Path], at_s: float, actor: str = ACTOR
+) -> Image.Image:
     """The second camera's own picture at that time, and beside it what was tracked with one camera,
     two and so on, drawn from where it stands."""
     camera = read_rig(filmed.rig)[1]
@@ -177,7 +223,7 @@ def side_picture(filmed: RigFilm, sessions: Sequence[Path], at_s: float) -> Imag
         real = next(frame for frame in source if frame.t_ns >= at_s * 1e9)
     pictures = [real.rgb]
     view = View.from_camera(camera)
-    with open_renderer("gl") as renderer, Avatar.open(ACTOR) as avatar:
+    with open_renderer("gl") as renderer, Avatar.open(actor) as avatar:
         for session in sessions:
             state = min(tracked(session), key=lambda each: abs(each.t_ns - real.t_ns))
             mesh = avatar.decode(avatar.encode(state), view)
@@ -194,6 +240,7 @@ def main() -> None:
     """Film, track, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", default="hands")
+    parser.add_argument("--actor", default=ACTOR, help="whose head and hands are drawn")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--tracker", default="litert")
     parser.add_argument("--out", type=Path)
@@ -202,9 +249,12 @@ def main() -> None:
     report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        filmed = film(folder, options.scene, options.seconds)
+        filmed = film(folder, options.scene, options.seconds, actor=options.actor)
         cpu = cpu_ms(filmed, options.tracker)
-        print("cameras  found  joints median/mean  depth median  jitter (truth) mm  CPU ms (ratio)")
+        print(
+            "cameras  found  joints median/mean  depth median  jitter (truth) mm  "
+            "head (first second)  hand to face mm  CPU ms (ratio)"
+        )
         for cameras in range(1, len(filmed.sources) + 1):
             session = folder / f"{cameras}.mcap"
             told = ["record", str(session), *filmed.options(cameras), "--seams", "state"]
@@ -212,17 +262,20 @@ def main() -> None:
                 code = run([*told, "--tracker", options.tracker])
             if code:
                 raise SystemExit(f"visavis {' '.join(told)}: exit code {code}")
-            errors = hand_errors(tracked(session), filmed.truth)
+            states = tracked(session)
+            errors = hand_errors(states, filmed.truth)
+            head = head_errors(states, filmed.truth)
             spent = cpu[cameras - 1]
-            report[str(cameras)] = {**asdict(errors), "cpu_ms": spent}
+            report[str(cameras)] = {**asdict(errors), **asdict(head), "cpu_ms": spent}
             print(
                 f"{cameras:7}  {errors.found:5.2f}  {errors.joints:8.1f} / {errors.mean:5.1f}  "
                 f"{errors.depth:12.1f}  {errors.jitter:6.2f} ({errors.at_rest:.2f})  "
+                f"{head.head:12.1f} ({head.early:4.1f})  {head.hand_to_face:15.1f}  "
                 f"{spent:12.1f} ({spent / cpu[0]:.2f})"
             )
         if options.picture is not None:
             sessions = [folder / f"{count + 1}.mcap" for count in range(len(filmed.sources))]
-            side_picture(filmed, sessions, 0.85).save(options.picture)
+            side_picture(filmed, sessions, 0.85, options.actor).save(options.picture)
     if options.out is not None:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
 

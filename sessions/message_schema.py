@@ -45,6 +45,7 @@ _MESSAGES: dict[str, dict[str, Any]] = {
         "FacePose": (
             ("blendshapes", "f4*"), ("landmarks", "f4*"), ("gaze", "f4*"),
             ("world_from_head", "Rigid"), ("confidence", "double"), ("parts", "PartConfidence"),
+            ("size", "double"),
         ),
         "TrackedState": (
             ("t_ns", "int64"), ("source", "string"), ("face", "FacePose"), ("hands", "HandPose*"),

@@ -185,6 +185,8 @@ def state_message(state: TrackedState) -> Any:
             parts.left_gaze, parts.right_gaze = face.parts.left_gaze, face.parts.right_gaze
             parts.mouth = face.parts.mouth
             parts.SetInParent()
+        if face.size != 1.0:  # As older files, whose heads are all of average size.
+            message.face.size = face.size
     return message
 
 
@@ -202,6 +204,7 @@ def state_of(message: Any) -> TrackedState:
             rigid_of(message.face.world_from_head),
             message.face.confidence,
             _parts_of(message.face.parts) if message.face.HasField("parts") else None,
+            message.face.size or 1.0,
         )
     hands = tuple(_hand_of(hand) for hand in message.hands)
     return TrackedState(message.t_ns, message.source, face, hands)

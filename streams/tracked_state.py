@@ -76,7 +76,8 @@ class FacePose:
     """(52,) float32 0..1 in the order of `streams.face_shapes.FACE_SHAPES`. A camera does not see
     `streams.face_shapes.UNTRACKED_SHAPES`: those are 0, whatever the person does."""
     landmarks: Float32
-    """(478, 3) float32 metres, head frame, MediaPipe's order (468-472 right iris, 473-477 left)."""
+    """(478, 3) float32 metres, head frame, MediaPipe's order (468-472 right iris, 473-477 left); of
+    the size that `size` tells."""
     gaze: Float32
     """(2, 3) float32 unit vectors, head frame, the person's left eye first."""
     world_from_head: Rigid
@@ -84,6 +85,9 @@ class FacePose:
     """0..1."""
     parts: PartConfidence | None = None
     """None: nobody judged them (a headset, a recording of an earlier Visavis)."""
+    size: float = 1.0
+    """How many times as large, and as far, this head is as one camera takes it for, which guesses
+    by an average head's size. Measured by several cameras; 1 by one."""
 
     def __post_init__(self) -> None:
         for name, shape in (("blendshapes", (52,)), ("landmarks", (478, 3)), ("gaze", (2, 3))):
@@ -97,6 +101,8 @@ class FacePose:
                 f"{self.blendshapes.min():.4g} to {self.blendshapes.max():.4g}"
             )
         require_unit_vectors("FacePose.gaze", self.gaze)
+        if not (math.isfinite(self.size) and self.size > 0.0):
+            raise ValueError(f"FacePose.size: expected a number above 0, got {self.size!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -73,6 +73,7 @@ def states(draw: Any) -> TrackedState:
             rigid(rng),
             float(rng.random()),
             PartConfidence(*(float(n) for n in rng.random(3))) if rng.random() < 0.5 else None,
+            float(rng.uniform(0.5, 2.0)) if rng.random() < 0.5 else 1.0,
         )
     return TrackedState(draw(TIMES), draw(TEXTS), face, hands(rng))
 
@@ -179,8 +180,8 @@ ANY = st.one_of(
 )
 
 
-ADDED = {"parts": None, "beside": ()}
-"""Fields that records have since version 1 of sessions, and what they are in its files."""
+ADDED = {("FacePose", "parts"): None, ("FacePose", "size"): 1.0, ("Frame", "beside"): ()}
+"""Fields that were added since version 1 of sessions, which count where they say something."""
 
 
 def bits(value: Any) -> Any:
@@ -188,9 +189,11 @@ def bits(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if is_dataclass(value):
+        kind = type(value).__name__
         values = {f.name: getattr(value, f.name) for f in fields(value)}
-        kept = [v for name, v in values.items() if name not in ADDED or v != ADDED[name]]
-        return type(value).__name__, [bits(v) for v in kept]
+        added = {name: usual for (of, name), usual in ADDED.items() if of == kind}
+        kept = [v for name, v in values.items() if name not in added or v != added[name]]
+        return kind, [bits(v) for v in kept]
     if isinstance(value, tuple):
         return [bits(item) for item in value]
     return type(value).__name__, repr(value)

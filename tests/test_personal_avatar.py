@@ -38,6 +38,7 @@ from streams.face_outlines import LIDS
 from streams.face_shapes import SHAPE_INDEX
 from streams.frame import Frame
 from streams.mirror import mirror_frame
+from streams.person_size import sized_face
 from streams.projection import project
 from streams.topology import PARTS
 from streams.tracked_state import TrackedState
@@ -93,6 +94,27 @@ def model(clip: Clip) -> PersonalModel:
 
 def avatar_of(model: PersonalModel, **options) -> PersonalAvatar:
     return PersonalAvatar(model, "avatars/test", **options)
+
+
+def test_a_head_that_several_cameras_measured_is_encoded_as_one_camera_sees_it(
+    clip: Clip, model: PersonalModel
+) -> None:
+    """It is nearer and smaller than the average, and to this camera looks the same."""
+    frame, state = next(clip.held_out())
+    assert state.face is not None
+    eye = frame.camera.world_from_camera.xyz
+    measured = replace(state, face=sized_face(state.face, 0.9, eye))
+    codes = []
+    for each in (state, measured):
+        with avatar_of(model, fade=False) as avatar:
+            codes.append(avatar.encode(each, frame))
+    assert [code.origin for code in codes] == ["encoded", "encoded"]
+    one, other = codes
+    np.testing.assert_allclose(other.geometry, one.geometry, atol=0.02)
+    np.testing.assert_allclose(other.appearance, one.appearance, atol=0.02)
+    assert one.world_from_head is not None
+    assert other.world_from_head is not None
+    np.testing.assert_allclose(other.world_from_head.xyz, one.world_from_head.xyz, atol=1e-9)
 
 
 def test_encoded_is_nearer_than_driven_and_driven_than_the_mean(clip: Clip, model) -> None:

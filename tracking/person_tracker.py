@@ -1,7 +1,7 @@
 """One person before several calibrated cameras: the face of the first, the hands of all.
 
 `Tracker` follows the face in the first camera's pictures, `RigTracker` the hands in everybody's,
-both in the world of the rig.
+both in the world of the rig. How far the head is, `HeadMeasuring` learns from all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from streams.closing import Closing
 from streams.frame import Frame
 from streams.projection import project
 from streams.tracked_state import HandPose, TrackedState
-from tracking.engine import HandEngine, Picture
-from tracking.engine_lanes import Wanted, open_hand_engine
+from tracking.engine import FaceEngine, HandEngine, Picture
+from tracking.engine_lanes import Wanted, open_face_engine, open_hand_engine
 from tracking.engines.mediapipe_tasks import HAND_NETWORKS, require_bundle
 from tracking.face_details import FaceDetails
-from tracking.net import HAND_BUNDLE
+from tracking.head_measuring import HeadMeasuring
+from tracking.net import FACE_BUNDLE, HAND_BUNDLE
 from tracking.rig_tracker import RigTracker, RigTrackerOptions
 from tracking.subject import Subject
-from tracking.tracker import Tracker, TrackerOptions, hand_settings
+from tracking.tracker import Tracker, TrackerOptions, face_settings, hand_settings
 from tracking.visibility import hand_seen
 
 
@@ -45,6 +46,7 @@ class PersonTracker(Closing):
             self._open_engine,
             options.own_hands,
         )
+        self._head = HeadMeasuring(self._open_face_engine, options.patience_s)
         self._face = Tracker.open(replace(options, hands=0))
         self.engine = self._face.engine
         """What runs the networks, as `Tracker.engine`."""
@@ -80,12 +82,14 @@ class PersonTracker(Closing):
     def begin_anew(self) -> None:
         """Forget every moment before. Raises as `Tracker.begin_anew`."""
         self._face.begin_anew()
+        self._head.begin_anew()
         self._hands.begin_anew()
-        self._hands.prepare(self._cameras)
+        self._prepare(self._cameras)
 
     def close(self) -> None:
         """End the engines and their threads. Idempotent."""
         self._face.close()
+        self._head.close()
         self._hands.close()
 
     def track(self, frame: Frame) -> TrackedState:
@@ -97,17 +101,31 @@ class PersonTracker(Closing):
         frames = (frame, *frame.beside)
         self._hands.ask(frames)
         try:
-            state = self._face.track(frame)  # while the hands' engines are at work
+            self._head.ask(frames)
+            state = self._face.track(frame)  # while the others' engines are at work
+            face = self._head.answer(state.face)
         except BaseException:
             self._hands.begin_anew()
             raise
-        hands = self._hands.answer(state.face).hands
+        hands = self._hands.answer(face).hands
         pictures = [_picture(each) for each in frames]
-        return replace(state, hands=tuple(_as_seen(hand, frames, pictures) for hand in hands))
+        hands = tuple(_as_seen(hand, frames, pictures) for hand in hands)
+        return replace(state, face=face, hands=hands)
 
     def _prepare(self, cameras: Sequence[Camera]) -> None:
         self._cameras = tuple(cameras)
         self._hands.prepare(self._cameras)
+        self._head.prepare(self._cameras)
+
+    def _open_face_engine(self) -> FaceEngine:
+        # Whose face it is, rays tell, so a bystander's must not keep it from being found; moments
+        # apart, a filter would only drag.
+        settings = face_settings(self.engine, self._options)
+        if self.engine != "mediapipe":
+            settings = replace(settings, faces=max(settings.faces, 2), filter=None, looks=1)
+        bundles = {FACE_BUNDLE: self._options.face_model or asset_path(FACE_BUNDLE)}
+        wanted = Wanted(self.engine, settings, None, bundles, self._options.patience_s)
+        return open_face_engine(wanted)
 
     def _open_engine(self, hands: int) -> HandEngine:
         # Whose hands these are is decided in space, where all cameras' finds come together.

@@ -18,7 +18,7 @@ from streams.camera import FISHEYES, Camera
 from streams.closing import Closing
 from streams.frame import SIMULTANEOUS_NS, Frame
 from streams.hand_skeleton import joint_angles, joints_from_angles, wrist_frame
-from streams.projection import directions, project
+from streams.projection import project
 from streams.rigid import Rigid
 from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
 from tracking.association import hand_size
@@ -34,6 +34,7 @@ from tracking.one_euro import OneEuro, OneEuroOptions
 from tracking.one_view import OneView
 from tracking.perspective_crop import CropOptions, crop_around, cut_out, straight_ahead
 from tracking.reach import is_of_face, within_reach
+from tracking.rig_looks import SAME_PLACE, HandLook, found_hands, view_of
 from tracking.triangulation import TriangulationOptions, triangulate
 from tracking.user_hand import UserHand
 from tracking.view_association import Find, SeenHand, associate
@@ -47,8 +48,6 @@ BEND_LENGTH = 0.04
 FEWEST = 12
 """Landmarks of 21 that must be triangulated for a hand; the others follow from the engine's own 3D
 shape."""
-SAME_PLACE = 0.4
-"""Of a hand's size in a picture: nearer middles are one hand's."""
 FOLLOWED = 0.15
 """Metres: mean distance of the joints from those of a hand before, within which it is followed."""
 ONE_VIEW = 0.5
@@ -179,7 +178,7 @@ class RigTracker(Closing):
         asked, self._asked = self._asked, None
         if asked is None:
             raise ValueError("RigTracker.answer: expected frames to be asked of first")
-        finds = _answers(asked.looks)
+        finds = found_hands(asked.looks)
         hands, left_over = associate(
             finds, self._joints, lambda joints: self._may_be_own(face, joints)
         )
@@ -240,16 +239,16 @@ class RigTracker(Closing):
             slot.close()
         self._slots = {}
 
-    def _look(self, frames: Sequence[Frame]) -> list[_Look]:
+    def _look(self, frames: Sequence[Frame]) -> list[HandLook]:
         """Every camera's engines look at once."""
         search = self._since_search % self._options.search_every == 0 or len(self._joints) == 1
         self._since_search = 1 if search else self._since_search + 1
-        looks: list[_Look] = []
+        looks: list[HandLook] = []
         for view, frame in enumerate(frames):
             for name, hands, camera, picture in self._pictures(frame, search):
                 slot = self._slot(frame.camera.name, name, hands)
                 slot.ask(picture, self._last_ms)
-                looks.append(_Look(view, frame.camera.name, camera, slot))
+                looks.append(HandLook(view, frame.camera.name, camera, slot))
         return looks
 
     def _may_be_own(self, face: FacePose | None, joints: Array) -> bool:
@@ -288,7 +287,7 @@ class RigTracker(Closing):
         return slot
 
     def _hand_pose(self, hand: SeenHand) -> HandPose | None:
-        views = [_view_of(find) for find in hand.finds]
+        views = [view_of(find) for find in hand.finds]
         found = triangulate(views, self._options.triangulation)
         joints = found.points
         sound = np.asarray(np.isfinite(joints).all(-1), np.bool_)
@@ -313,7 +312,7 @@ class RigTracker(Closing):
             pose = self._one_view.place(t_ns, find, face.world_from_head)
         if pose is None or is_of_face(face, pose, [find]):
             return None
-        fit = self._fitted(find.marks.side, [_view_of(find)])
+        fit = self._fitted(find.marks.side, [view_of(find)])
         if fit is not None:
             return fit.pose(pose.confidence * ONE_VIEW)
         return replace(pose, confidence=pose.confidence * ONE_VIEW)
@@ -372,65 +371,12 @@ class RigTracker(Closing):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """An engine that looks at a picture."""
-
-    view: int
-    source: str
-    """Name of the rig's camera."""
-    camera: Camera
-    """Whose pixels it sees."""
-    slot: EngineSlot[tuple[HandMarks, ...]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
     """A moment whose answers are to come."""
 
     t_ns: int
     source: str
-    looks: list[_Look]
-
-
-def _answers(looks: Sequence[_Look]) -> list[Find]:
-    """What the engines saw. Raises what the first one raised that failed."""
-    finds: list[Find] = []
-    failure: Exception | None = None
-    for look in looks:
-        try:
-            for marks in look.slot.answer():
-                _add_find(finds, Find(look.view, look.camera, marks, look.source))
-        except RuntimeError as error:  # the others' answers must be taken all the same
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    return finds
-
-
-def _add_find(finds: list[Find], new: Find) -> None:
-    """Keep one of two finds of one hand, by a crop and by the view straight ahead, or by two crops:
-    the surer one."""
-    rays = directions(new.camera, new.marks.landmarks)
-    for k, old in enumerate(finds):
-        if old.view == new.view:
-            theirs = directions(old.camera, old.marks.landmarks)
-            apart = float(np.linalg.norm(rays.mean(0) - theirs.mean(0)))
-            size = float(np.ptp(theirs, axis=0).max())
-            if not apart >= SAME_PLACE * size:
-                if new.marks.score > old.marks.score:
-                    finds[k] = new
-                return
-    finds.append(new)
-
-
-def _view_of(find: Find) -> HandView:
-    marks = find.marks
-    return HandView(
-        find.camera,
-        marks.landmarks.astype(np.float64),
-        np.ones(21),
-        marks.shape.astype(np.float64),
-    )
+    looks: list[HandLook]
 
 
 def _completed(joints: Array, sound: npt.NDArray[np.bool_], finds: tuple[Find, ...]) -> Array:

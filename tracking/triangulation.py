@@ -1,4 +1,4 @@
-"""Landmarks of one hand in space, from where several calibrated cameras saw them.
+"""Landmarks of one hand or face in space, from where several calibrated cameras saw them.
 
 Each landmark is a bundle of rays. Every pair of rays proposes a point, the proposal that most views
 agree with decides which rays belong (RANSAC, Fischler and Bolles 1981, over all pairs instead of
@@ -15,18 +15,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.camera import Camera
 from streams.projection import directions
-from tracking.hand_view import HandView
 
 Array = npt.NDArray[np.float64]
 
 STEPS = 20
 CONVERGED = 1e-6
 """Metres."""
+
+
+class View(Protocol):
+    """Where a camera saw P landmarks: a `HandView`, or a face's."""
+
+    @property
+    def camera(self) -> Camera: ...
+
+    @property
+    def points(self) -> Array:
+        """(P, 2) float64 pixels."""
+        ...
+
+    @property
+    def weights(self) -> Array:
+        """(P,) float64, 0 or more; 0 was not seen."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +87,7 @@ class Triangulated:
     """(P,) float64 0..1: how many of the views agree, how well, and how firmly their rays cross."""
 
 
-def triangulate(
-    views: Sequence[HandView], options: TriangulationOptions | None = None
-) -> Triangulated:
+def triangulate(views: Sequence[View], options: TriangulationOptions | None = None) -> Triangulated:
     """Where the landmarks that `views` see are, in the world of their cameras.
 
     A pixel that its lens has no direction for counts as not seen. Raises ValueError for fewer than
