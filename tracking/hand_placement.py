@@ -91,14 +91,19 @@ def lies_on_face(
     picture, and its wrist comes from outside. So what lies wholly inside the face's outline and
     is no larger than a hand at the face's distance is no hand. `face` (478, 2 or more) pixels.
     """
-    outline = cv2.convexHull(np.ascontiguousarray(face[:, :2], np.float32))
-    inside = [
-        cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in marks.landmarks
-    ]
     camera_from_world = camera.world_from_camera.inverse()
     depth = float(np.asarray(camera_from_world.apply(hand.joints[PALM_JOINTS]))[:, 2].mean())
     head_depth = float((camera_from_world @ world_from_head).xyz[2])
-    return float(np.mean(inside)) >= INSIDE_FACE and depth > BEFORE_FACE * head_depth
+    if depth <= BEFORE_FACE * head_depth:
+        return False
+    points, outline = marks.landmarks, np.ascontiguousarray(face[:, :2], np.float32)
+    # Few hands are even in the box round the face.
+    boxed = ((points >= outline.min(0)) & (points <= outline.max(0))).all(1)
+    if boxed.mean() < INSIDE_FACE:
+        return False
+    outline = cv2.convexHull(outline)
+    inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), False) >= 0 for x, y in points]
+    return float(np.mean(inside)) >= INSIDE_FACE
 
 
 def inverse_distance(shape: npt.NDArray[np.floating], rays: npt.NDArray[np.floating]) -> float:

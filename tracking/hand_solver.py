@@ -141,7 +141,10 @@ def solve(
         little = better & (best.cost - new.cost < small_gain * best.cost)
         done = done | little | (xp.amax(xp.abs(step), -1) < SMALL_STEP)
         damping = xp.where(better, damping * SOFTER, damping * HARDER)
-        best = new if bool(better.all()) else _chosen(better, new, best, xp)
+        if bool(better.all()):
+            best = new
+        elif bool(better.any()):
+            best = _chosen(better, new, best, xp)
         if bool(done.all()):
             break
     return best

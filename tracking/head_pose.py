@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.camera import Camera
-from streams.rigid import Rigid
+from streams.rigid import Rigid, wxyz_from_exact_rotations
 from tracking.canonical_face import CanonicalFace
 from tracking.pose_fit import fit_pose, rays_through
 
@@ -64,18 +65,19 @@ def fit_head(
     if marks.shape != (478, 3) or not np.isfinite(marks).all():
         raise ValueError(f"fit_head landmarks: expected finite (478, 3), got {marks.shape}")
     rays = rays_through(camera, marks[:, :2])
-    depth = marks[:, 2] / float(np.sqrt(camera.focal[0] * camera.focal[1]))
+    depth = marks[:, 2] / math.sqrt(camera.focal[0] * camera.focal[1])
     depth = depth - depth[RIGID_LANDMARKS].mean()
     rigid = canonical.vertices[RIGID_LANDMARKS]
     seen = rays[RIGID_LANDMARKS]
     fit = fit_pose(rigid, seen, depth[RIGID_LANDMARKS], depth_weight)
 
     # Every landmark goes onto its ray, as far behind the average face's middle as the engine says.
-    stretch = float(np.linalg.norm(seen.mean(0)))
-    axis = seen.mean(0) / stretch
+    middle = seen.mean(0)
+    stretch = math.sqrt(middle.dot(middle))
+    axis = middle / stretch
     distance = float((fit.apply(rigid) @ axis).mean())
     in_camera = rays * (distance * (1.0 + depth / stretch) / (rays @ axis))[:, None]
-    camera_from_head = Rigid.from_rotation(fit.rotation, fit.offset)
+    camera_from_head = Rigid(wxyz_from_exact_rotations(fit.rotation), fit.offset)
     in_head = camera_from_head.inverse().apply(in_camera)
     return HeadFit(
         camera.world_from_camera @ camera_from_head,

@@ -202,12 +202,8 @@ class Tracker(Closing):
         moved = None
         if self._face_flow is not None:
             moved = self._face_flow.moved(picture, self._last_ms, found_face) * scale
-        found_hands = self._lanes.hands()
+        # All that hangs on faces alone, while the hands' engine is still at work.
         others = self._bystanders(frame.camera, found_faces, scale)
-        small = frame.camera.scaled((picture.shape[1], picture.shape[0]))
-        self._subject.follow(found_face, others, small)
-        found_hands = reachable_hands(found_hands, self._subject)
-
         marks = face = None
         if found_face is not None:
             marks = enlarged_face(found_face, scale)
@@ -215,6 +211,12 @@ class Tracker(Closing):
             face = self._face_pose(frame.camera, frame.t_ns, marks, moved, seen)
         if face is None:
             self.details.unseen(frame.t_ns)
+
+        found_hands = self._lanes.hands()
+        # Not sooner: it is what the hands' engine reads.
+        small = frame.camera.scaled((picture.shape[1], picture.shape[0]))
+        self._subject.follow(found_face, others, small)
+        found_hands = reachable_hands(found_hands, self._subject)
         hands = self._hand_poses(
             frame,
             tuple(enlarged_hand(hand, scale) for hand in found_hands),
