@@ -336,6 +336,14 @@ def frames_of(filmed: RigFilm, which: range) -> Iterator[Frame]:
                 yield frame
 
 
+def test_what_is_no_frame_is_refused() -> None:
+    with (
+        PersonTracker.open() as tracker,
+        pytest.raises(ValueError, match=r"PersonTracker\.track: expected a Frame"),
+    ):
+        tracker.track(None)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["mediapipe", "openvino", "torch"])
 def test_every_engine_tracks_a_rig(

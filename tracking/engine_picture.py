@@ -14,10 +14,14 @@ LONGEST_SIDE = 2048
 """Pixels; larger pictures are shrunk before the engines, whose models see 256 pixels at most."""
 
 
+def unmirrored(frame: Frame) -> Picture:
+    """(H, W, 3) uint8: the frame's pixels as its camera saw them, contiguous."""
+    return np.ascontiguousarray(frame.rgb[:, ::-1] if frame.mirrored else frame.rgb)
+
+
 def engine_picture(frame: Frame) -> Picture:
     """The frame's pixels as an engine takes them: not mirrored, not huge, contiguous."""
-    rgb = frame.rgb[:, ::-1] if frame.mirrored else frame.rgb
-    rgb = np.ascontiguousarray(rgb)
+    rgb = unmirrored(frame)
     height, width = rgb.shape[:2]
     longest = max(height, width)
     if longest > LONGEST_SIDE:

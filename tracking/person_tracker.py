@@ -19,6 +19,7 @@ from streams.projection import project
 from streams.tracked_state import HandPose, TrackedState
 from tracking.engine import FaceEngine, HandEngine, Picture
 from tracking.engine_lanes import Wanted, open_face_engine, open_hand_engine
+from tracking.engine_picture import unmirrored
 from tracking.engines.mediapipe_tasks import HAND_NETWORKS, require_bundle
 from tracking.face_details import FaceDetails
 from tracking.head_measuring import HeadMeasuring
@@ -98,6 +99,8 @@ class PersonTracker(Closing):
 
         Raises as `Tracker.track` and `RigTracker.track`.
         """
+        if not isinstance(frame, Frame):
+            raise ValueError(f"PersonTracker.track: expected a Frame, got {type(frame).__name__}")
         frames = (frame, *frame.beside)
         self._hands.ask(frames)
         try:
@@ -108,8 +111,9 @@ class PersonTracker(Closing):
             self._hands.begin_anew()
             raise
         hands = self._hands.answer(face).hands
-        pictures = [_picture(each) for each in frames]
-        hands = tuple(_as_seen(hand, frames, pictures) for hand in hands)
+        if hands:
+            pictures = [unmirrored(each) for each in frames]
+            hands = tuple(_as_seen(hand, frames, pictures) for hand in hands)
         return replace(state, face=face, hands=hands)
 
     def _prepare(self, cameras: Sequence[Camera]) -> None:
@@ -133,10 +137,6 @@ class PersonTracker(Closing):
         settings, bundles = hand_settings(self.engine, options), {HAND_BUNDLE: self._hand_model}
         wanted = Wanted(self.engine, None, settings, bundles, options.patience_s)
         return open_hand_engine(wanted, Subject())
-
-
-def _picture(frame: Frame) -> Picture:
-    return np.ascontiguousarray(frame.rgb[:, ::-1] if frame.mirrored else frame.rgb)
 
 
 def _as_seen(hand: HandPose, frames: Sequence[Frame], pictures: Sequence[Picture]) -> HandPose:

@@ -24,6 +24,7 @@ from streams.tracked_state import SIDES, FacePose, HandPose, TrackedState
 from tracking.association import hand_size
 from tracking.engine import SMALLEST_SIDE, HandEngine, HandMarks, Picture
 from tracking.engine_choice import chosen_engine, open_nets
+from tracking.engine_picture import unmirrored
 from tracking.engine_slot import EngineSlot
 from tracking.engines.hand_pipeline import HandPipeline, HandSettings
 from tracking.evaluation import similarity
@@ -261,7 +262,7 @@ class RigTracker(Closing):
 
     def _pictures(self, frame: Frame, search: bool) -> list[tuple[str, int, Camera, Picture]]:
         """What to look at: engine's name, how many hands it may find, whose pixels, pixels."""
-        rgb = np.ascontiguousarray(frame.rgb[:, ::-1] if frame.mirrored else frame.rgb)
+        rgb = unmirrored(frame)
         camera = frame.camera
         if camera.distortion.model not in FISHEYES:
             return [("whole", 2, camera, rgb)]
