@@ -280,11 +280,13 @@ def test_a_view_of_something_else_is_left_out() -> None:
 
 
 def test_a_view_without_weight_leaves_the_other_alone() -> None:
-    """Bit for bit: with nothing to contradict it, landmarks are believed longer."""
+    """To rounding: with nothing to contradict it, landmarks are believed longer."""
     user = UserHand.average("left")
     views = seen_hand(np.random.default_rng(3), user, list(rig("stereo")), noise=2.0).views
     blind = [views[0], replace(views[1], weights=np.zeros(21))]
-    assert np.array_equal(fit_hand(blind, user).joints, fit_hand(views[:1], user).joints)
+    assert np.allclose(
+        fit_hand(blind, user).joints, fit_hand(views[:1], user).joints, rtol=0.0, atol=1e-6
+    )
 
 
 def test_a_landmark_that_slipped_moves_little() -> None:

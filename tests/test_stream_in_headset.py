@@ -136,8 +136,8 @@ def _require_recorded(session: Path, panel_moved: np.ndarray) -> None:
         assert (seated @ head).angle_to(face) < 1e-6
     assert len([state for state in states if state.face is not None]) >= 5
     assert any(len(one.hands) == 2 for one in states)
-    # The panel is shown where it was put.
+    # The panel is shown where it was put; it goes along for a frame while the fingers part.
     places = [one.panels[0].anchor_from_panel.xyz for one in shown]
     assert np.linalg.norm(places[-1] - places[0]) == pytest.approx(
-        np.linalg.norm(panel_moved), abs=0.01
+        np.linalg.norm(panel_moved), abs=0.03
     )
