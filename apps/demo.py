@@ -29,7 +29,7 @@ class Demo:
         preview = Preview(source=f"video:{clip}", out=self.out, seconds=self.seconds, text=GREETING)
         preview.check()
         print(
-            "Visavis demo: a synthetic person's video in; face and hands tracked by MediaPipe; "
+            "Visavis demo: a synthetic person's video in; face and hands tracked; "
             "an avatar's mesh and texture decoded from a code; drawn with OpenGL, a panel on it."
         )
         if self.out is None and not has_display():
