@@ -77,21 +77,17 @@ class MeasureHands:
         return 0
 
     def _collected(self) -> list[HandMeasuring]:
-        import numpy as np
-
-        from apps.sources import open_any
-        from capture.frame_source import SourceOptions
+        from apps.sources import camera_options, open_any
         from streams.tracked_state import SIDES
         from tracking.hand_measuring import HandMeasuring
         from tracking.hand_view import HandView
         from tracking.tracker import Tracker, TrackerOptions
 
-        fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
         measurings = {side: HandMeasuring(side) for side in SIDES}
         # As the network sees them, not as bones that are still unknown.
         options = TrackerOptions(faces=1 if self.beside_face else 0, hand_fit=False)
         print(TELL.format(seconds=self.seconds), flush=True)
-        asked = SourceOptions(fov_long_side=fov, mirrored=self.mirrored)
+        asked = camera_options(self.fov_deg, self.mirrored)
         with open_any(self.source, asked) as source, Tracker.open(options) as tracker:
             first = None
             for frame in source:

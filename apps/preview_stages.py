@@ -6,16 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import cv2
-import numpy as np
 
 from apps.pipeline import Codes, Draw, Stages, Tracks
 from apps.preview_options import PreviewOptions
 from apps.preview_panels import board_of, shown_panels
 from apps.rig_choice import calibrated_camera, open_together
-from apps.sources import open_any
+from apps.sources import camera_options, open_any
 from apps.tracker_choice import open_tracker_of, options_for
 from apps.viewpoint import default_size, fitted_view
-from capture.frame_source import FrameSource, SourceOptions, is_of_camera
+from capture.frame_source import FrameSource, is_of_camera
 from overlay.board import PanelBoard
 from streams.camera import Camera
 from streams.frame import Frame
@@ -27,10 +26,7 @@ def open_source_of(preview: PreviewOptions) -> FrameSource:
     """The preview's source, opened; several cameras as one. Raises SourceError or UsageError."""
 
     def opened(spec: str, camera: Camera | None) -> FrameSource:
-        fov = None if preview.fov_deg is None else float(np.deg2rad(preview.fov_deg))
-        return open_any(
-            spec, SourceOptions(fov_long_side=fov, camera=camera, mirrored=preview.mirrored)
-        )
+        return open_any(spec, camera_options(preview.fov_deg, preview.mirrored, camera))
 
     if preview.more_sources and preview.rig is not None:
         return open_together(preview.rig, (preview.source, *preview.more_sources), opened)

@@ -167,15 +167,9 @@ class Record:
         return self._opened(spec, calibrated_camera(self.rig, spec, specs))
 
     def _opened(self, spec: str, camera: Camera | None) -> FrameSource:
-        import numpy as np
+        from apps.sources import camera_options, open_any
 
-        from apps.sources import open_any
-        from capture.frame_source import SourceOptions
-
-        fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
-        return open_any(
-            spec, SourceOptions(fov_long_side=fov, camera=camera, mirrored=self.mirrored)
-        )
+        return open_any(spec, camera_options(self.fov_deg, self.mirrored, camera))
 
     def _record(self, source: FrameSource, recording: Recording) -> None:
         from apps.pipeline import Pipeline, PipelineOptions

@@ -70,16 +70,12 @@ class Import:
         return self._import_vrs(stated) if is_vrs else self._import_video(stated)
 
     def _import_video(self, consent: str) -> int:
-        import numpy as np
-
-        from capture.frame_source import SourceError, SourceOptions
+        from apps.sources import camera_options
+        from capture.frame_source import SourceError
         from capture.sound_track import SoundTrack
         from capture.video_file import VideoFile
 
-        fov = None if self.fov_deg is None else float(np.deg2rad(self.fov_deg))
-        options = SourceOptions(
-            fov_long_side=fov, mirrored=self.mirrored, longest_side=LARGEST_SIDE
-        )
+        options = replace(camera_options(self.fov_deg, self.mirrored), longest_side=LARGEST_SIDE)
         with VideoFile(self.source, options) as video:
             sound, silent = None, ""
             try:

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 SPECS = "webcam:NUMBER, video:PATH, session:PATH, synthetic:SCENE"
 
 
+def camera_options(
+    fov_deg: float | None, mirrored: bool, camera: Camera | None = None
+) -> SourceOptions:
+    """What --fov-deg, --mirrored and a rig say of a source's camera."""
+    fov = None if fov_deg is None else float(np.deg2rad(fov_deg))
+    return SourceOptions(fov_long_side=fov, camera=camera, mirrored=mirrored)
+
+
 def open_any(spec: str, options: SourceOptions | None = None) -> FrameSource:
     """Open a source of any kind. Raises UsageError for a spec that makes no sense, SourceError or
     SessionError for a source that cannot be opened, FailedError for a session without frames."""
